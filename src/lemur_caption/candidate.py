@@ -1,0 +1,111 @@
+"""The record that travels: one captioning Net on its way from a prompt to LEMUR's store.
+
+Every stage adds to a candidate and none reaches back. It ends in exactly one `Outcome`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .contract import ContractReport
+
+
+class Outcome(str, Enum):
+    """How a candidate ended. `improved` is `trained` with a better metric than the baseline's."""
+
+    NO_CODE = "no_code"
+    SYNTAX = "syntax"
+    CONTRACT = "contract"
+    DUPLICATE = "duplicate"
+    UNSAFE = "unsafe"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    RUNTIME_ERROR = "runtime_error"
+    DIVERGED = "diverged"
+    TRAINED = "trained"
+    IMPROVED = "improved"
+
+    @property
+    def success(self) -> bool:
+        return self in (Outcome.TRAINED, Outcome.IMPROVED)
+
+
+@dataclass
+class Epoch:
+    """One epoch as LEMUR measured it. Losses are nats a token, `accuracy` is the metric in [0, 1]."""
+
+    epoch: int
+    accuracy: float
+    train_loss: float | None
+    test_loss: float | None
+    seconds: float
+
+
+@dataclass
+class Candidate:
+    """A captioning Net and everything known of it so far.
+
+    `name` is LEMUR's: the family, a hyphen, and the MD5 of the source without white space.
+    `outcome` is None while nothing is wrong and nothing has been trained.
+    """
+
+    name: str
+    family: str
+    source: str
+    model: str = ""
+    seed: int = 0
+    design: dict[str, Any] | None = None
+    snippets: list[str] = field(default_factory=list)
+    prompt: str = ""
+    response: str = ""
+    outcome: Outcome | None = None
+    detail: str = ""
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    parameters: int | None = None
+    epochs: list[Epoch] = field(default_factory=list)
+
+    def end(self, outcome: Outcome, detail: str = "") -> None:
+        """Give the candidate its one outcome. Raises ValueError when it has another already."""
+        if self.outcome is not None and self.outcome is not outcome:
+            raise ValueError(f"{self.name} has ended as {self.outcome.value} and cannot become {outcome.value}")
+        self.outcome = outcome
+        self.detail = detail
+
+    def judge(self, report: ContractReport) -> None:
+        """Take over the contract's findings, and its outcome unless the Net is sound."""
+        self.findings = [finding.to_dict() for finding in report.findings]
+        if report.outcome is not None:
+            worst = next((finding for finding in report.findings if finding.severity == "error"), None)
+            self.end(report.outcome, f"{worst.rule} {worst.message}" if worst else "")
+
+    def finish(self, outcome: Outcome, detail: str, epochs: list[Epoch], baseline: float | None = None) -> None:
+        """Take over how training ended. `baseline` is the baseline's metric under the same budget, where known."""
+        self.epochs = epochs
+        if outcome is Outcome.TRAINED and baseline is not None and epochs[-1].accuracy > baseline:
+            outcome = Outcome.IMPROVED
+        self.end(outcome, detail)
+
+    def write(self, folder: Path) -> None:
+        """Write `NAME.json`, all that is known, and `NAME.py` where there is a source that nothing speaks against.
+
+        Raises UsageError when the folder cannot be written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if self.outcome is None or self.outcome.success:
+                (folder / f"{self.name}.py").write_text(self.source, encoding="utf-8")
+            trail = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+            (folder / f"{self.name}.json").write_text(trail + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"the folder {folder} cannot be written ({error.strerror}); choose another") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready copy; `outcome` as its text or None."""
+        return asdict(self) | {"outcome": self.outcome.value if self.outcome else None}

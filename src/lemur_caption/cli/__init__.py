@@ -1,0 +1,60 @@
+"""The command line: one command a verb, one file a group of commands."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+
+import typer
+
+from ..errors import LemurCaptionError
+from . import demo, generate, store, train, validate
+
+app = typer.Typer(
+    name="lemur-caption",
+    help="A language model designs image-captioning Nets, a contract checks them, LEMUR trains and keeps them.",
+    epilog="Start with `lemur-caption demo`. Exit codes: 0 fine, 1 a candidate or the machine failed, 2 wrong use.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command()(demo.demo)
+app.command()(generate.generate)
+app.command()(validate.validate)
+app.command()(train.train)
+app.command()(store.register)
+app.command()(store.unregister)
+app.command()(store.status)
+
+_DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+}
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def main() -> None:
+    """Run the command line. Expected failures are one line on stderr and an exit code, never a traceback."""
+    # A polite stop takes the road of Ctrl-C: child processes and scratch folders go with us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        app()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            _say("interrupted; what was stored is kept")
+        raise
+    except LemurCaptionError as error:
+        _say(str(error))
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        _say(f"{_DISK_ERRORS[error.errno]}, so {error.filename or 'a file'} could not be written; free some space")
+        sys.exit(1)
+
+
+def _say(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)

@@ -1,0 +1,73 @@
+"""`generate`: ask a language model for captioning Nets."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UsageError
+from . import options
+from .console import out, print_json, progress
+
+Size = Annotated[str, typer.Option(help="Design space: `pocket` (a laptop) or `full` (hidden sizes of the paper).")]
+
+
+def generate(
+    n: Annotated[int, typer.Option(min=1, help="How many candidates to ask for.")] = 4,
+    llm: options.Llm = "smollm2",
+    strategy: Annotated[
+        str, typer.Option(help="`design`: the model chooses an architecture, we render it.")
+    ] = "design",
+    snippets: options.Snippets = 5,
+    baseline: options.Baseline = "CaptionLSTM",
+    size: Size = "pocket",
+    temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature.")] = 0.8,
+    seed: options.Seed = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the Nets and their trails. Default: out/lemur-caption under the root."),
+    ] = None,
+    root: options.Root = None,
+    offline: options.Offline = False,
+    json: options.Json = False,
+) -> None:
+    """Have a language model design captioning Nets and check each against the contract.
+
+    Every sound Net becomes NAME.py, ready for `lemur-caption train`; NAME.json beside it keeps its prompt and answer.
+    """
+    if strategy != "design":
+        raise UsageError(f"unknown strategy `{strategy}`; lemur-caption has design")
+    from .. import contract, plugins
+    from ..generation import Request, design_candidates
+    from ..generator import load
+    from ..lemur.store import Store
+    from ..prompt import torchvision_pool
+
+    store = Store.open(root, offline=offline)
+    request = Request(
+        baseline, store.net_source(baseline), snippets=snippets, size=size, temperature=temperature, seed=seed
+    )
+    candidates = design_candidates(
+        load(llm, plugins.generators()), request, store.classification_nets() or torchvision_pool()
+    )
+    finished = []
+    folder = output or store.lemur.root / "out" / "lemur-caption"
+    with progress() as bar:
+        task = bar.add_task("designing Nets", total=n)
+        for candidate in itertools.islice(candidates, n):
+            if candidate.outcome is None:
+                candidate.judge(contract.validate(candidate.source))
+            candidate.write(folder)
+            finished.append(candidate)
+            bar.advance(task)
+    if json:
+        print_json([candidate.to_dict() for candidate in finished])
+    else:
+        for candidate in finished:
+            verdict = candidate.outcome.value if candidate.outcome else "sound"
+            out.print(f"{candidate.name}  {verdict}  {candidate.detail}".rstrip())
+        out.print(f"written to {folder}")
+    raise typer.Exit(1 if any(candidate.outcome for candidate in finished) else 0)

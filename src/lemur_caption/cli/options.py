@@ -1,0 +1,34 @@
+"""The options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Root = Annotated[
+    Path | None,
+    typer.Option(help="LEMUR's root folder, which holds data/, db/ and out/. Default: the working directory."),
+]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", help="Never ask the hub: a root without a database gets LEMUR's empty schema at once."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs on stdout.")]
+Dataset = Annotated[
+    str, typer.Option(help="`shapes` (rendered on first use) or `coco-caption` (COCO 2017 under data/coco).")
+]
+Metric = Annotated[str, typer.Option(help="LEMUR metric, or several with commas; the first decides.")]
+Transform = Annotated[str, typer.Option(help="LEMUR image transform; the number is the image size in pixels.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Training epochs.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images a batch.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
+Data = Annotated[
+    Path | None, typer.Option(help="A folder in COCO layout to read in place of the dataset's own under data/.")
+]
+Llm = Annotated[str, typer.Option(help="Language model: `smollm2` (embedded) or `replay:FOLDER` (recorded answers).")]
+Baseline = Annotated[str, typer.Option(help="The Net that the language model starts from.")]
+Snippets = Annotated[
+    int, typer.Option(min=0, max=16, help="How many classification-Net snippets the prompt shows (k in C<k>C).")
+]

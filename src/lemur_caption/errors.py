@@ -1,0 +1,34 @@
+"""What can go wrong, as a class and an exit code.
+
+A person sees `str(error)`: one line that says what happened and what to do. A program
+catches the class, or reads the exit code: 1 where a candidate or the machine failed,
+2 where the call itself must change.
+"""
+
+
+class LemurCaptionError(Exception):
+    """Base of every error that lemur-caption raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(LemurCaptionError):
+    """The call cannot work as it stands: an unknown name, a wrong option, an unusable folder."""
+
+    exit_code = 2
+
+
+class DatasetError(UsageError):
+    """A caption folder is missing, empty or damaged."""
+
+
+class GeneratorError(LemurCaptionError):
+    """A language model could not be loaded, or gave no answer."""
+
+
+class StoreError(LemurCaptionError):
+    """LEMUR's root or its SQLite store cannot be opened or written."""
+
+
+class TrialError(LemurCaptionError):
+    """A training trial ended without a result for a reason that lies outside the Net."""
