@@ -1,0 +1,108 @@
+"""The interface that every back end keeps, and the look-up from a spec string to a back end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from lemur_caption.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a language model is asked. `dropped` says, one line each, what the token budget left out."""
+
+    system: str
+    user: str
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. `temperature` 0 takes the likeliest token; `top_p` is nucleus sampling's mass in (0, 1]."""
+
+    temperature: float = 0.8
+    top_p: float = 0.95
+    max_new_tokens: int = 512
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise UsageError(f"temperature is {self.temperature}; give 0 or more")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p is {self.top_p}; give a number above 0 and at most 1")
+        if self.max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens is {self.max_new_tokens}; give 1 or more")
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer. `truncated` is True when it ran out of new tokens before the model ended it."""
+
+    text: str
+    prompt_tokens: int
+    new_tokens: int
+    seconds: float
+    truncated: bool = False
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A source of responses.
+
+    `name` goes into records; `context_length` is the most tokens that prompt and response may have together.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def context_length(self) -> int: ...
+
+    def count_tokens(self, text: str) -> int:
+        """The tokens of `text`, special tokens and chat markup not counted."""
+        ...
+
+    def generate(self, prompt: Prompt, sampling: Sampling, schema: dict[str, Any] | None = None) -> Response:
+        """Answer `prompt`; with `schema` (JSON Schema), a back end that can constrains the answer to it.
+
+        Raises GeneratorError when there is no answer to give.
+        """
+        ...
+
+
+Factory = Callable[[str], Generator]
+"""Makes a back end from what follows the colon of a spec (an empty string where there is no colon)."""
+
+
+def _smollm2(argument: str) -> Generator:
+    if argument:
+        raise UsageError(f"'smollm2' takes nothing after it, and was given '{argument}'")
+    from lemur_caption.generator.smollm2 import SmolLM2
+
+    return SmolLM2()
+
+
+def _replay(argument: str) -> Generator:
+    from lemur_caption.generator.replay import Replay
+
+    return Replay(argument)
+
+
+def builtin_backends() -> dict[str, Factory]:
+    """The back ends that come with lemur-caption, by scheme."""
+    return {"smollm2": _smollm2, "replay": _replay}
+
+
+def load(spec: str, backends: Mapping[str, Factory] | None = None) -> Generator:
+    """The back end that `spec` names: `scheme` or `scheme:argument`.
+
+    `backends` maps schemes to factories; without it the built-in ones are known.
+    Raises UsageError for an unknown scheme, and whatever the factory raises.
+    """
+    known = builtin_backends() if backends is None else backends
+    scheme, _, argument = spec.partition(":")
+    if scheme not in known:
+        raise UsageError(f"unknown language model '{spec}'; known: {', '.join(sorted(known))}")
+    return known[scheme](argument)
