@@ -9,7 +9,7 @@ import sys
 import typer
 
 from ..errors import LemurCaptionError
-from . import demo, generate, store, train, validate
+from . import demo, generate, rule, store, train, validate
 
 app = typer.Typer(
     name="lemur-caption",
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(generate.generate)
 app.command()(validate.validate)
+app.command()(rule.rule)
 app.command()(train.train)
 app.command()(store.register)
 app.command()(store.unregister)

@@ -49,7 +49,8 @@ def demo(
     json: options.Json = False,
 ) -> None:
     """Have a language model design captioning Nets, check them, train them in LEMUR, and show how they caption."""
-    from .. import contract, plugins
+    from .. import plugins
+    from ..contract.validator import ValidatorPool
     from ..generation import Request, design_candidates
     from ..generator import load
     from ..lemur.store import Store
@@ -67,13 +68,13 @@ def demo(
     request = Request(baseline, source, max(entries[0].score, 0.0), snippets=snippets, seed=seed)
     pool = store.classification_nets() or torchvision_pool()
     answers = design_candidates(load(llm, plugins.generators()), request, pool, known=store.net_names())
-    with progress() as bar, contract.ValidatorPool() as validators:
+    with progress() as bar, ValidatorPool() as validators:
         designing = bar.add_task("designing Nets", total=n)
         for candidate in itertools.islice(answers, n * MOST_ANSWERS_A_NET):
             entry = Entry(candidate, *_shape(candidate))
             entries.append(entry)
             if candidate.outcome is None:
-                candidate.judge(contract.validate(candidate.source, pool=validators))
+                candidate.judge(validators.validate(candidate.source))
             if candidate.outcome is None:
                 training = bar.add_task(f"training {candidate.name}", total=epochs)
                 _train(store, entry, epochs, seed, entries[0].score, bar, training)

@@ -40,7 +40,8 @@ def generate(
     """
     if strategy != "design":
         raise UsageError(f"unknown strategy `{strategy}`; lemur-caption has design")
-    from .. import contract, plugins
+    from .. import plugins
+    from ..contract.validator import ValidatorPool
     from ..generation import Request, design_candidates
     from ..generator import load
     from ..lemur.store import Store
@@ -55,11 +56,11 @@ def generate(
     )
     finished = []
     folder = output or store.lemur.root / "out" / "lemur-caption"
-    with progress() as bar:
+    with progress() as bar, ValidatorPool() as validators:
         task = bar.add_task("designing Nets", total=n)
         for candidate in itertools.islice(candidates, n):
             if candidate.outcome is None:
-                candidate.judge(contract.validate(candidate.source))
+                candidate.judge(validators.validate(candidate.source))
             candidate.write(folder)
             finished.append(candidate)
             bar.advance(task)

@@ -57,7 +57,7 @@ def train(
             report = validate(source, profile=contract) if contract != "off" else None
             if report is not None and not report.ok:
                 findings = [finding.to_dict() for finding in report.findings]
-                results.append({"name": name, "outcome": report.outcome, "findings": findings, "epochs": []})
+                results.append({"name": name, "findings": findings, "outcome": report.outcome, "epochs": []})
                 continue
             job = TrialJob(
                 source=source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from .console import progress
+from .console import err, progress
 
 
 class Format(str, enum.Enum):
@@ -41,29 +42,52 @@ def validate(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds a Net may take.")] = 60.0,
 ) -> None:
     """Check Net files against the API contract before any training. Exit codes: 0 sound, 1 findings, 2 wrong use."""
-    from .. import contract
-    from ..contract import formats
+    from .. import plugins
+    from ..contract import RULES, ContractReport, formats
+    from ..contract.validator import ValidatorPool
+    from ..contract.validator import validate as check
 
-    for file in files:
-        if not file.is_file():
-            raise UsageError(f"there is no file {file}; give Net files (Python)")
-    chosen = {"select": _codes(select), "ignore": _codes(ignore)}
-    reports = []
-    with progress() as bar, contract.ValidatorPool() as pool:
+    extra = plugins.rules()
+    reports: dict[str, ContractReport] = {}
+    with progress() as bar, contextlib.ExitStack() as stack:
+        pool = None if static else stack.enter_context(ValidatorPool())
         task = bar.add_task("checking Nets", total=len(files))
         for file in files:
             try:
                 source = file.read_bytes()
             except OSError as error:
-                raise UsageError(f"the file {file} cannot be read ({error.strerror})") from error
-            report = contract.validate(
-                source, profile=profile.value, timeout_s=timeout, static_only=static, pool=pool, **chosen
+                raise UsageError(f"the file {file} cannot be read ({error.strerror}); give Net files") from error
+            reports[str(file)] = check(
+                source,
+                profile=profile.value,
+                timeout_s=timeout,
+                static_only=static,
+                select=_codes(select),
+                ignore=_codes(ignore),
+                extra_rules=extra,
+                pool=pool,
             )
-            reports.append((str(file), report))
             bar.advance(task)
-    write = getattr(formats, Format.JSON.value if json else output_format.value)
-    print(write(reports))
-    raise typer.Exit(0 if all(report.ok for _, report in reports) else 1)
+    chosen = Format.JSON if json else output_format
+    added = {rule.rule.id: rule.rule for rule in extra}
+    print(formats.FORMATS[chosen.value](reports, RULES | added), end="")
+    broken = sum(not report.ok for report in reports.values())
+    if chosen is Format.TEXT:
+        print(
+            f"{broken} of {len(reports)} Nets break the contract"
+            if broken
+            else f"{len(reports)} Nets keep the contract"
+        )
+        protections = next((report.protections for report in reports.values() if report.protections), None)
+        if protections:
+            err.print(
+                "protections in force: " + ", ".join(f"{key} {_told(value)}" for key, value in protections.items())
+            )
+    raise typer.Exit(1 if broken else 0)
+
+
+def _told(value: bool | str) -> str:
+    return {True: "yes", False: "NO"}.get(value, str(value)) if isinstance(value, bool) else value
 
 
 def _codes(text: str) -> list[str] | None:

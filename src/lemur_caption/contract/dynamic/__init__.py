@@ -1,0 +1,1 @@
+"""The half of the contract that runs the Net, on tiny synthetic batches and inside the sandbox."""
