@@ -1,0 +1,188 @@
+# Part of lemur-caption (MIT licence); written by `lemur-caption register`.
+"""CaptionLSTM: a ResNet encoder and an LSTM decoder with attention over the image grid.
+
+After Vinyals et al., "Show and Tell", CVPR 2015 (encoder and LSTM) and Luong et al., "Effective Approaches to
+Attention-based Neural Machine Translation", EMNLP 2015 (global attention after the recurrent layer, which lets the
+LSTM run over a whole caption at once in training). What attention finds is added to the LSTM's state and normalized, as in
+a Transformer, instead of concatenated: from a random start that learns much sooner.
+
+Token ids: 0 <PAD>, 1 <SOS>, 2 <EOS>, 3 <UNK>.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models import ResNet50_Weights, resnet50
+from torchvision.models.resnet import BasicBlock
+
+PAD, SOS, EOS = 0, 1, 2
+MAX_LENGTH = 24
+WIDTHS = (24, 48, 96)
+HIDDEN = 192
+DROPOUT = 0.1
+
+
+def supported_hyperparameters():
+    return {"lr", "momentum"}
+
+
+def small_resnet(channels):
+    """Residual stages at strides 2, 4 and 8: [B, channels, H, W] -> [B, WIDTHS[-1], H / 8, W / 8]."""
+    layers = [
+        nn.Conv2d(channels, WIDTHS[0], kernel_size=3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(WIDTHS[0]),
+        nn.ReLU(inplace=True),
+        BasicBlock(WIDTHS[0], WIDTHS[0]),
+    ]
+    for narrow, wide in zip(WIDTHS, WIDTHS[1:]):
+        shortcut = nn.Sequential(nn.Conv2d(narrow, wide, kernel_size=1, stride=2, bias=False), nn.BatchNorm2d(wide))
+        layers.append(BasicBlock(narrow, wide, stride=2, downsample=shortcut))
+    return nn.Sequential(*layers)
+
+
+def pretrained_resnet():
+    """ResNet-50 with ImageNet weights from torch.hub's checkpoint folder, frozen. Never downloads: FileNotFoundError."""
+    path = Path(torch.hub.get_dir(), "checkpoints", Path(ResNet50_Weights.DEFAULT.url).name)
+    if not path.is_file():
+        raise FileNotFoundError(f"no pretrained weights at {path}: put the file there, or train with pretrained 0")
+    resnet = resnet50(weights=None)
+    resnet.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return nn.Sequential(*list(resnet.children())[:-2]).requires_grad_(False)
+
+
+class Encoder(nn.Module):
+    """An image as a grid of feature vectors: [B, C, H, W] -> [B, P, hidden].
+
+    The grid has a cell for every 16 pixels, but at least 4 x 4 and at most 7 x 7 cells: P is 16 at 64 px and 49 from 112 px on.
+    """
+
+    def __init__(self, channels, side, hidden, pretrained):
+        super().__init__()
+        grid = min(max(side // 16, 4), 7)
+        self.frozen = pretrained
+        self.backbone = pretrained_resnet() if pretrained else small_resnet(channels)
+        self.pool = nn.AdaptiveAvgPool2d(grid)
+        self.project = nn.Linear(2048 if pretrained else WIDTHS[-1], hidden)
+        # A convolution sees the same thing everywhere; "left" and "above" need to know where.
+        self.position = nn.Parameter(torch.randn(1, grid * grid, hidden) * 0.02)
+        self.norm = nn.LayerNorm(hidden)
+
+    def train(self, mode=True):
+        """The batch statistics of a frozen backbone stay those of ImageNet."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def forward(self, images):
+        if self.frozen and images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
+        grid = self.pool(self.backbone(images)).flatten(2).transpose(1, 2)
+        return self.norm(self.project(grid) + self.position)
+
+
+class Decoder(nn.Module):
+    """An LSTM over the words so far; each of its states looks at the image grid before it names the next word."""
+
+    def __init__(self, vocab_size, hidden):
+        super().__init__()
+        self.embed = nn.Embedding(vocab_size, hidden, padding_idx=PAD)
+        self.start = nn.Linear(hidden, 2 * hidden)
+        self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
+        self.query = nn.Linear(hidden, hidden, bias=False)
+        self.combine = nn.Linear(hidden, hidden)
+        self.norm = nn.LayerNorm(hidden)
+        self.dropout = nn.Dropout(DROPOUT)
+        self.output = nn.Linear(hidden, vocab_size)
+
+    def first_state(self, memory):
+        """LSTM state (h, c), each [1, B, hidden], from the mean of the memory [B, P, hidden]."""
+        h, c = torch.tanh(self.start(memory.mean(dim=1))).chunk(2, dim=-1)
+        return h.unsqueeze(0).contiguous(), c.unsqueeze(0).contiguous()
+
+    def forward(self, tokens, memory, state):
+        """tokens [B, T], memory [B, P, hidden] -> (logits [B, T, V], state)."""
+        hidden, state = self.lstm(self.dropout(self.embed(tokens)), state)
+        context = F.scaled_dot_product_attention(self.query(hidden), memory, memory)
+        combined = self.norm(hidden + self.combine(context))
+        return self.output(self.dropout(combined)), state
+
+
+class Net(nn.Module):
+    """Captioning Net. in_shape (B, C, H, W); out_shape (vocabulary size,); prm: lr, momentum, optionally pretrained."""
+
+    def __init__(self, in_shape, out_shape, prm, device):
+        super().__init__()
+        self.device = device
+        self.vocab_size = int(out_shape[0])
+        self.encoder = Encoder(in_shape[1], min(in_shape[2:]), HIDDEN, bool(prm.get("pretrained")))
+        self.decoder = Decoder(self.vocab_size, HIDDEN)
+        self.to(device)
+
+    def train_setup(self, prm):
+        """Loss and optimizer; momentum is AdamW's decay of the mean gradient (beta 1)."""
+        self.to(self.device)
+        self.criterion = nn.CrossEntropyLoss(ignore_index=PAD)
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(trainable, lr=prm["lr"], betas=(min(prm["momentum"], 0.999), 0.999))
+
+    def learn(self, train_data):
+        """One epoch over batches of images [B, C, H, W] and captions [B, 5, T]: (token accuracy, mean loss in nats)."""
+        self.train()
+        loss_sum, hits, count = 0.0, 0, 0
+        for images, captions in train_data:
+            images, captions = images.to(self.device), captions.to(self.device)
+            present = (captions[:, :, 1:] != PAD).any(dim=-1)
+            if not present.any():
+                continue
+            # Each image is encoded once; its memory is repeated for the captions that it has.
+            memory = self.encoder(images).repeat_interleave(present.sum(dim=1), dim=0)
+            captions = captions[present]
+            targets = captions[:, 1:]
+            logits, _ = self.decoder(captions[:, :-1], memory, self.decoder.first_state(memory))
+            loss = self.criterion(logits.flatten(0, 1), targets.flatten())
+            self.optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+            self.optimizer.step()
+
+            words = targets != PAD
+            tokens = int(words.sum())
+            loss_sum += loss.item() * tokens
+            hits += int((logits.argmax(dim=-1) == targets)[words].sum())
+            count += tokens
+        return hits / max(count, 1), loss_sum / max(count, 1)
+
+    def forward(self, images, captions=None, hidden_state=None):
+        """Teacher forcing with captions [B, T] or [B, 5, T], of which the first counts: (logits [B, T-1, V], state).
+
+        Without captions: greedy ids, long [B, L], L at most MAX_LENGTH, 0 after <EOS>.
+        hidden_state (h, c), each [1, B, HIDDEN], replaces the state that the image gives.
+        """
+        memory = self.encoder(images.to(self.device))
+        state = self.decoder.first_state(memory) if hidden_state is None else hidden_state
+        if captions is None:
+            return self.generate(memory, state)
+        if captions.dim() == 3:
+            captions = captions[:, 0]
+        inputs = captions[:, :-1].to(self.device)
+        logits, state = self.decoder(inputs, memory, state)
+        assert logits.shape == (*inputs.shape, self.vocab_size), (logits.shape, inputs.shape)
+        return logits, state
+
+    @torch.no_grad()
+    def generate(self, memory, state):
+        """The likeliest next word, again and again, until every caption has ended."""
+        token = torch.full((len(memory), 1), SOS, dtype=torch.long, device=memory.device)
+        ended = torch.zeros_like(token, dtype=torch.bool)
+        caption = []
+        for _ in range(MAX_LENGTH):
+            logits, state = self.decoder(token, memory, state)
+            token = logits.argmax(dim=-1).masked_fill(ended, PAD)
+            caption.append(token)
+            ended = ended | (token == EOS)
+            if ended.all():
+                break
+        return torch.cat(caption, dim=1)
