@@ -30,6 +30,16 @@ def coco_mini() -> Path:
     return COCO_MINI
 
 
+@pytest.fixture(scope="session")
+def small_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `shapes` set that trains in seconds."""
+    from lemur_caption.dataset.shapes import render_shapes
+
+    folder = tmp_path_factory.mktemp("small") / "shapes"
+    render_shapes(folder, train=48, val=8)
+    return folder
+
+
 def make_lemur_venv(folder: Path) -> Path:
     """A venv with its own copy of LEMUR's package, and all else from the running environment; returns its python.
 

@@ -10,7 +10,7 @@ import typer
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from ..candidate import Candidate, Outcome
+from ..candidate import Candidate, Epoch, Outcome
 from . import options
 from .console import err, out, print_json, progress
 
@@ -124,7 +124,12 @@ def _train(
         momentum=float(design.get("momentum", DEFAULT_MOMENTUM)),
         seed=seed,
     )
-    entry.result = runner.train(store, job, name=candidate.name, on_epoch=lambda epoch: bar.advance(task))
+
+    def report(epoch: Epoch) -> None:
+        bar.advance(task)
+        err.print(f"{candidate.name} epoch {epoch.epoch}: {METRIC} {epoch.accuracy:.4f} after {epoch.seconds:.0f} s")
+
+    entry.result = runner.train(store, job, name=candidate.name, on_epoch=report)
     candidate.parameters = entry.result.parameters
     candidate.finish(entry.result.outcome, entry.result.detail, entry.result.epochs, baseline)
 

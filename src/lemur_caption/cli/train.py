@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import json as json_module
 from dataclasses import asdict
@@ -20,6 +21,14 @@ DEFAULT_LR = 1e-3
 DEFAULT_MOMENTUM = 0.9
 
 
+class Contract(str, enum.Enum):
+    """The contract's profiles, and none of it."""
+
+    STRICT = "strict"
+    LENIENT = "lenient"
+    OFF = "off"
+
+
 def train(
     nets: Annotated[list[str], typer.Argument(help="Net files, or names of Nets that LEMUR has (CaptionLSTM).")],
     dataset: options.Dataset = "shapes",
@@ -35,15 +44,15 @@ def train(
     ] = None,
     seed: options.Seed = 0,
     timeout: Annotated[float | None, typer.Option(help="Minutes a Net may take; default no limit.")] = None,
-    contract: Annotated[str, typer.Option(help="Check first against the contract: strict, lenient or off.")] = "strict",
+    contract: Annotated[
+        Contract, typer.Option(help="What to hold each Net to before it is trained.")
+    ] = Contract.STRICT,
     data: options.Data = None,
     root: options.Root = None,
     offline: options.Offline = False,
     json: options.Json = False,
 ) -> None:
     """Train captioning Nets with LEMUR's runner and keep every epoch in LEMUR's database."""
-    if contract not in ("strict", "lenient", "off"):
-        raise UsageError(f"unknown contract profile `{contract}`; use strict, lenient or off")
     from ..contract import validate
     from ..lemur import runner
     from ..lemur.store import Store
@@ -54,7 +63,7 @@ def train(
     with progress() as bar:
         for name, source, suggested in [_find(net, store) for net in nets]:
             task = bar.add_task(f"training {name}", total=epochs)
-            report = validate(source, profile=contract) if contract != "off" else None
+            report = None if contract is Contract.OFF else validate(source, profile=contract.value)
             if report is not None and not report.ok:
                 findings = [finding.to_dict() for finding in report.findings]
                 results.append({"name": name, "findings": findings, "outcome": report.outcome, "epochs": []})

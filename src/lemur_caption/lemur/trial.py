@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import sys
 import threading
 import traceback
@@ -52,10 +53,12 @@ class TrialJob:
 
 
 def _end_with_parent() -> None:
-    """Leave when the parent is gone: it holds the other end of our stdin and never writes to it."""
+    """Leave, scratch folder and all, when the parent is gone: it holds our stdin and never writes to it."""
+    scratch = Path.cwd()
 
     def watch() -> None:
         sys.stdin.buffer.read()
+        shutil.rmtree(scratch, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
