@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ import typer
 
 from ..errors import UsageError
 from . import options
-from .console import err, print_json
+from .console import print_json
 
 
 def adapt(
@@ -48,7 +49,7 @@ def adapt(
         diff = _diff(file, source, adapted)
         if not json:
             for refusal in refusals:
-                err.print(f"{file}: {refusal}", markup=False)
+                print(f"{file}: {refusal}", file=sys.stderr)
             if write:
                 for change in changes:
                     print(f"{file}:{change['line']}: {change['name']}: {change['description']}")
