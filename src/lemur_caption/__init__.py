@@ -10,8 +10,9 @@ from .hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from .contract import ContractReport
+    from .source.adapt import Adaptation
 
-__all__ = ["hookimpl", "register", "validate"]
+__all__ = ["adapt", "hookimpl", "register", "validate"]
 __version__ = version("lemur-caption")
 
 
@@ -34,3 +35,13 @@ def validate(source: str | bytes) -> ContractReport:
     from .contract import validate as check
 
     return check(source)
+
+
+def adapt(source: str, *, random_weights: bool = False) -> Adaptation:
+    """Rewrite an older LEMUR captioning Net so that today's LEMUR trains it; see `lemur_caption.source.adapt`.
+
+    Raises AdaptError for what cannot be rewritten safely.
+    """
+    from .source.adapt import adapt as rewrite
+
+    return rewrite(source, random_weights=random_weights)

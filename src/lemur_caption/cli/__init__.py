@@ -10,7 +10,7 @@ import sys
 import typer
 
 from ..errors import LemurCaptionError
-from . import demo, generate, rule, store, train, validate
+from . import adapt, demo, generate, rule, store, train, validate
 
 app = typer.Typer(
     name="lemur-caption",
@@ -25,6 +25,7 @@ app.command()(demo.demo)
 app.command()(generate.generate)
 app.command()(validate.validate)
 app.command()(rule.rule)
+app.command()(adapt.adapt)
 app.command()(train.train)
 app.command()(store.register)
 app.command()(store.unregister)

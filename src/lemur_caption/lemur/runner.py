@@ -1,4 +1,4 @@
-"""Training one Net with LEMUR's runner in a child process, and storing what it measured.
+"""Training one Net with LEMUR's runner in a sandboxed child process, and storing what it measured.
 
 The parent never executes the Net's code. It starts `trial` in a scratch root, reads LEMUR's epoch
 files as they appear, and puts each finished epoch into the real store with LEMUR's own writer.
@@ -6,13 +6,10 @@ files as they appear, and puts each finished epoch into the real store with LEMU
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
-import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,26 +19,38 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from ..candidate import Epoch, Outcome
+from ..contract import sandbox
+from ..dataset import coco, shapes
 from ..errors import DatasetError, LemurCaptionError, TrialError, UsageError
-from .loading import DATA_VARIABLE, FOLDERS
+from .loading import DATA_VARIABLE, FOLDERS, data_folder
 from .root import pin_root
 from .store import Store
 from .trial import TrialJob
 
 _POLL_SECONDS = 0.2
+_SCRATCH = "lemur-caption-trial-"
+_FOREVER = 10 * 365 * 86400.0
 # What LEMUR adds to the JSON of an epoch for human readers; its database does not get them.
 _JSON_ONLY = ("task", "dataset", "metric", "model")
+# How PyTorch is to use this machine is the person's to say; nothing else of the environment reaches a Net.
 _KEPT_ENVIRONMENT = (
-    "PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME",
-    "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "TORCH_HOME", "XDG_CACHE_HOME",
-    "TMPDIR", DATA_VARIABLE,
-)  # fmt: skip
+    "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_CORETYPE",
+)
 
 
 @dataclass
 class TrialResult:
-    """How a trial ended. `samples` holds captions of the trained Net: image, caption, reference."""
+    """How a trial ended. `samples` holds captions of the trained Net: image, caption, reference.
+
+    `protections` says which of the sandbox's walls stood.
+    """
 
     outcome: Outcome
     detail: str = ""
@@ -50,6 +59,7 @@ class TrialResult:
     quality: float | None = None
     samples: list[dict[str, str]] = field(default_factory=list)
     seconds: float = 0.0
+    protections: dict[str, bool | str] = field(default_factory=dict)
 
 
 def train(
@@ -70,23 +80,22 @@ def train(
     epochs stay.
     """
     _check_names(store, job)
-    scratch = Path(tempfile.mkdtemp(prefix="lemur-caption-trial-"))
+    folder = _prepare_data(store, job, data)
     started = time.monotonic()
     try:
-        _make_scratch_root(scratch, store, job)
-        child = _start(scratch, data)
+        _remove_orphans()
+        scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-"))
         try:
-            epochs = _follow(store, job, name, scratch, child, timeout_seconds, on_epoch)
-            timed_out = child.poll() is None
+            _make_scratch_root(scratch, store, job)
+            with _start(scratch, folder, timeout_seconds) as child:
+                epochs = _follow(store, job, name, scratch, child, on_epoch)
+                result = _conclude(scratch, child.wait(), epochs, job)
         finally:
-            _kill_group(child)
-        result = _conclude(scratch, child.returncode, epochs, timed_out=timed_out, job=job)
+            shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
         raise TrialError(
-            f"the trial of {name} could not run in {scratch.parent} ({error.strerror or error})"
+            f"the trial of {name} could not run ({error.strerror or error}); free some space in {tempfile.gettempdir()}"
         ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     result.seconds = time.monotonic() - started
     return result
 
@@ -99,29 +108,67 @@ def _check_names(store: Store, job: TrialJob) -> None:
     store.materialize("transform", job.transform)
 
 
+def _prepare_data(store: Store, job: TrialJob, data: Path | None) -> Path:
+    """The data folder of the trial, whole before the Net runs: the sandbox lets nobody write there."""
+    if data is not None:
+        folder = data
+    else:
+        folder = data_folder(job.dataset, store.lemur.data)
+        if job.dataset == "shapes" and DATA_VARIABLE not in os.environ:
+            shapes.render_shapes(folder)
+    coco.check_folder(folder)
+    return folder.resolve()
+
+
+def _remove_orphans() -> None:
+    """Remove the scratch folders of processes that were killed before they could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
+        owner = folder.name.removeprefix(_SCRATCH).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _make_scratch_root(scratch: Path, store: Store, job: TrialJob) -> None:
     pin_root(scratch)
-    store.lemur.data.mkdir(parents=True, exist_ok=True)
-    (scratch / "data").symlink_to(store.lemur.data.resolve(), target_is_directory=True)
     (scratch / "job.json").write_text(job.to_json(), encoding="utf-8")
 
 
-def _start(scratch: Path, data: Path | None) -> subprocess.Popen[bytes]:
+def _start(scratch: Path, data: Path, timeout_seconds: float | None) -> sandbox.SandboxedProcess:
+    """The child, with its scratch folder to write, the data and torch's downloaded weights to read."""
+    weights = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
+    devices = [
+        str(path) for path in (*Path("/dev").glob("nvidia*"), Path("/dev/shm"), Path("/dev/dri")) if path.exists()
+    ]
+    gpu = any("nvidia" in device for device in devices)
+    limits = sandbox.Limits(
+        wall_s=timeout_seconds or _FOREVER,
+        cpu_s=None,
+        # CUDA reserves far more address space than a machine has memory.
+        memory_bytes=None if gpu else psutil.virtual_memory().total,
+        file_bytes=1 << 30,
+        open_files=None,
+        processes=256,
+    )
+    policy = sandbox.Policy(
+        limits,
+        readable=(str(data), str(weights), "/sys", "/proc"),
+        writable=(str(scratch), *devices),
+        processes=True,
+        fatal=False,
+        audit=False,
+    )
     environment = {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
+    environment |= {DATA_VARIABLE: str(data), "TORCH_HOME": str(weights), "PYLINTHOME": str(scratch / "pylint")}
     # LEMUR runs pylint by name.
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
-    environment |= {"HF_HUB_OFFLINE": "1", "PYLINTHOME": str(scratch / "pylint")}
-    if data is not None:
-        environment[DATA_VARIABLE] = str(data.resolve())
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     with (scratch / "log").open("wb") as log:
-        return subprocess.Popen(
+        return sandbox.start(
             [sys.executable, "-m", "lemur_caption.lemur.trial", "job.json"],
-            cwd=scratch,
-            env=environment,
-            stdin=subprocess.PIPE,
+            policy,
+            folder=scratch,
+            environment=environment,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
         )
 
 
@@ -130,22 +177,20 @@ def _follow(
     job: TrialJob,
     name: str,
     scratch: Path,
-    child: subprocess.Popen[bytes],
-    timeout_seconds: float | None,
+    child: sandbox.SandboxedProcess,
     on_epoch: Callable[[Epoch], object],
 ) -> list[Epoch]:
-    """Store epochs as LEMUR finishes them, until the child ends or its time is up."""
-    deadline = time.monotonic() + (timeout_seconds or math.inf)
+    """Store epochs as LEMUR finishes them, until the child ends."""
     epochs: list[Epoch] = []
     while True:
-        ended = child.poll() is not None
-        while (record := _epoch_record(scratch, len(epochs) + 1)) is not None:
+        ended = child.popen.poll() is not None
+        while len(epochs) < job.epochs and (record := _epoch_record(scratch, len(epochs) + 1)) is not None:
             epoch = _as_epoch(len(epochs) + 1, record)
             prm = {key: value for key, value in record.items() if key not in _JSON_ONLY}
             store.save_epoch(name, job.source, job.dataset, job.metric, epoch.epoch, prm)
             epochs.append(epoch)
             on_epoch(epoch)
-        if ended or time.monotonic() > deadline:
+        if ended:
             return epochs
         time.sleep(_POLL_SECONDS)
 
@@ -172,29 +217,28 @@ def _as_epoch(number: int, record: dict[str, Any]) -> Epoch:
     )
 
 
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    """End the child and all that it started: it leads a session of its own."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    if child.stdin:
-        child.stdin.close()
+def _conclude(scratch: Path, finished: sandbox.Finished, epochs: list[Epoch], job: TrialJob) -> TrialResult:
+    result = _outcome(scratch, finished, epochs, job)
+    result.protections = finished.protections
+    return result
 
 
-def _conclude(scratch: Path, returncode: int, epochs: list[Epoch], *, timed_out: bool, job: TrialJob) -> TrialResult:
-    if timed_out:
-        return TrialResult(Outcome.TIMEOUT, f"stopped after {len(epochs)} of {job.epochs} epochs", epochs)
+def _outcome(scratch: Path, finished: sandbox.Finished, epochs: list[Epoch], job: TrialJob) -> TrialResult:
     path = scratch / "result.json"
+    if finished.outcome is Outcome.TIMEOUT:
+        return TrialResult(Outcome.TIMEOUT, f"stopped after {len(epochs)} of {job.epochs} epochs", epochs)
     if not path.exists():
-        if returncode == -signal.SIGKILL:
-            return TrialResult(Outcome.OUT_OF_MEMORY, "the process was killed, most likely for its memory", epochs)
+        ending = f"{finished.ending['reason']} {finished.ending['code']}"
         return TrialResult(
-            Outcome.RUNTIME_ERROR, f"the process ended with code {returncode}: {_last_line(scratch)}", epochs
+            finished.outcome or Outcome.RUNTIME_ERROR, f"the process ended by {ending}: {_last_line(scratch)}", epochs
         )
-    result = json.loads(path.read_text(encoding="utf-8"))
-    if result["error"]:
-        return _failed(result, epochs)
-    described = json.loads((scratch / "samples.json").read_text(encoding="utf-8"))
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if result["error"]:
+            return _failed(result, epochs)
+        described = json.loads((scratch / "samples.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return TrialResult(Outcome.RUNTIME_ERROR, f"the Net tampered with its trial's result ({error})", epochs)
     ended = TrialResult(Outcome.TRAINED, "", epochs, described["parameters"], result["quality"], described["samples"])
     for epoch in epochs:
         # LEMUR writes NaN and infinity as null.

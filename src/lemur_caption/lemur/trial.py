@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import sys
-import threading
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,18 +48,6 @@ class TrialJob:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
-
-
-def _end_with_parent() -> None:
-    """Leave, scratch folder and all, when the parent is gone: it holds our stdin and never writes to it."""
-    scratch = Path.cwd()
-
-    def watch() -> None:
-        sys.stdin.buffer.read()
-        shutil.rmtree(scratch, ignore_errors=True)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _describe_trained(trainer: Any) -> dict[str, Any]:
@@ -120,7 +106,6 @@ def run(job: TrialJob) -> dict[str, Any]:
 
 
 def main() -> None:
-    _end_with_parent()
     job = TrialJob(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     try:
         result = run(job)
