@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from lemur_caption.lemur.registry import items
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 COCO_MINI = REPOSITORY.parent / "shared" / "data" / "coco-mini"
 
@@ -57,9 +59,8 @@ def make_lemur_venv(folder: Path) -> Path:
         ).stdout.strip()
     )
     shutil.copytree(installed / "ab", own / "ab", ignore=shutil.ignore_patterns("__pycache__", "stat"))
-    for item in ("loader/shapes.py", "loader/coco-caption.py", "metric/bleu-4.py", "transform/norm_96.py"):
-        (own / "ab" / "nn" / item).unlink(missing_ok=True)
-    shutil.rmtree(own / "ab" / "nn" / "nn", ignore_errors=True)
+    for item in items():
+        (own / "ab" / "nn" / item.kind / f"{item.name}.py").unlink(missing_ok=True)
     for metadata in installed.glob("nn_dataset-*.dist-info"):
         shutil.copytree(metadata, own / metadata.name)
     (own / "rest.pth").write_text(f"{REPOSITORY / 'src'}\n{installed}\n", encoding="utf-8")

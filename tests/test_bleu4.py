@@ -156,8 +156,3 @@ def test_reset_forgets(metric):
 def test_other_shapes_are_an_error_that_names_both(metric, outputs):
     with pytest.raises(ValueError, match=r"\[B, L\].*\[1, 1, 6\]"):
         metric(outputs, torch.zeros(1, 1, 6, dtype=torch.long))
-
-
-def test_the_file_needs_nothing_but_the_standard_library():
-    imports = [line for line in PATH.read_text().splitlines() if line.startswith(("import ", "from "))]
-    assert imports == ["import math", "from collections import Counter"]
