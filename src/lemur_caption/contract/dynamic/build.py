@@ -106,7 +106,7 @@ def _fits(net: Any, channels: int, size: int, words: int) -> bool:
 
 
 def _look(net: Any, channels: int, size: int, words: int, device: str) -> None:
-    captions = make_captions(2, words=words)[:, 0]
+    captions = make_captions(2, length=6, words=words)[:, 0]
     images = make_images(2, channels, size)
     with torch.no_grad(), torch.device(device):
         out = net(images.to(device), captions.to(device))

@@ -74,7 +74,9 @@ class SandboxedProcess:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self._status.close()
+        for stream in (self._status, self.popen.stdin, self.popen.stdout, self.popen.stderr):
+            if stream is not None:
+                stream.close()
 
     def kill(self) -> None:
         """End it, and all that it started. The supervisor's death takes the program along."""

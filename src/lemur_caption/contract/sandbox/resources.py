@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import resource
 import sys
 from pathlib import Path
@@ -10,11 +11,10 @@ from pathlib import Path
 from lemur_caption.contract.sandbox.limits import Limits
 
 
-def limit_resources(limits: Limits, *, process_limit: bool) -> dict[str, bool | str]:
+def limit_resources(limits: Limits, *, contained: bool) -> dict[str, bool | str]:
     """Set this process's limits, to be inherited by its children. Says for each whether it is in force.
 
-    `process_limit` is for a process in a user namespace of its own: the kernel counts a person's processes all
-    together, so elsewhere the number would bind programs that have nothing to do with the candidate.
+    `contained` says that it is in a user namespace of its own, where root is bound by a number of processes too.
     """
     states: dict[str, bool | str] = {}
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -28,8 +28,11 @@ def limit_resources(limits: Limits, *, process_limit: bool) -> dict[str, bool | 
     else:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         states["memory"] = _limit(resource.RLIMIT_AS, pages * resource.getpagesize() + limits.memory_bytes)
-    if process_limit:
-        states["process_count"] = _limit(resource.RLIMIT_NPROC, limits.processes)
+    if os.getuid() == 0 and not contained:
+        states["process_count"] = "root is not bound by it"
+    else:
+        # The kernel counts all threads of a person, those of other programs too; the limit binds this one alone.
+        states["process_count"] = _limit(resource.RLIMIT_NPROC, threads_of(os.getuid()) + limits.processes)
     return states
 
 
@@ -42,3 +45,15 @@ def _limit(kind: int, soft: int, grace: int = 0) -> bool | str:
     except (OSError, ValueError) as error:
         return f"refused by the kernel ({error})"
     return True
+
+
+def threads_of(uid: int) -> int:
+    """How many threads the processes of a person have."""
+    import psutil
+
+    count = 0
+    for process in psutil.process_iter(["uids", "num_threads"]):
+        uids = process.info["uids"]
+        if uids is not None and uids.real == uid:
+            count += process.info["num_threads"] or 1
+    return count

@@ -53,7 +53,7 @@ class Ending:
 def enter(policy: Policy, states: Protections, execute: bool) -> Protections:
     """Put this process, of one thread, under its limits for good; returns what is in force beside `states`."""
     contained = states.get("pid_namespace") is True
-    states = states | limit_resources(policy.limits, process_limit=contained and not policy.processes)
+    states = states | limit_resources(policy.limits, contained=contained)
     states["file_system"] = restrict_files(policy.readable, policy.writable, execute)
     states["system_calls"] = restrict_calls(
         processes=policy.processes,
