@@ -173,7 +173,7 @@ def test_a_full_disk_is_one_line_and_the_store_opens(run: Run, tmp_path: Path, s
         assert query(small, "PRAGMA integrity_check") == [("ok",)]
         assert query(small, "SELECT name FROM nn ORDER BY 1") == [("CaptionLSTM",), ("CaptionTransformer",)]
     finally:
-        subprocess.run(["umount", small], check=True)
+        subprocess.run(["umount", "--lazy", small], check=True)
 
 
 def test_real_photographs_train_for_one_epoch(run: Run, tmp_path: Path, coco_mini: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
@@ -136,12 +137,13 @@ def _train(
 
 def _show(entries: list[Entry], good: list[Entry]) -> None:
     most = max((len(entry.candidate.epochs) for entry in entries), default=0)
-    table = Table(title=f"Captioning Nets trained by LEMUR on `{DATASET}`")
-    for heading in ("Net", "encoder", "decoder"):
+    table = Table(title=f"Captioning Nets trained by LEMUR on `{DATASET}`, BLEU-4 an epoch", box=box.SIMPLE_HEAD)
+    table.add_column("Net", no_wrap=True)
+    for heading in ("encoder", "decoder"):
         table.add_column(heading, overflow="fold")
-    table.add_column("parameters", justify="right")
+    table.add_column("params", justify="right")
     for epoch in range(1, most + 1):
-        table.add_column(f"BLEU-4 ep. {epoch}", justify="right")
+        table.add_column(f"epoch {epoch}", justify="right")
     table.add_column("outcome")
     for entry in entries:
         candidate = entry.candidate

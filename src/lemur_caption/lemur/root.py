@@ -38,15 +38,8 @@ class Lemur:
 
 
 @contextlib.contextmanager
-def prints_to_stderr() -> Iterator[None]:
-    """Send what LEMUR prints to stderr, so that a program can read our stdout."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
-
-
-@contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Drop what LEMUR prints while it is imported or its schema is made. Exceptions pass through."""
+    """Drop what LEMUR prints, so that a program can read our stdout. Exceptions pass through."""
     with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink):
         yield
 

@@ -10,7 +10,7 @@ from ..errors import StoreError, UsageError
 from . import registry
 from .bootstrap import ensure_database
 from .loading import TASK
-from .root import Lemur, attach, connect, prints_to_stderr
+from .root import Lemur, attach, connect, quiet
 
 
 def _enumerate(names: set[str], most: int = 24) -> str:
@@ -38,7 +38,7 @@ class Store:
         Raises StoreError when the database cannot take it (a full disk, a read-only file); the
         transaction is undone and what was stored before stays.
         """
-        with prints_to_stderr():
+        with quiet():
             from ab.nn.util.db.Write import save_results
 
             try:
@@ -75,7 +75,7 @@ class Store:
         if name not in stored:
             files = {path.stem for path in folder.glob("*.py") if path.stem.isidentifier() and path.stem != "__init__"}
             raise UsageError(f"unknown {kind} `{name}`; LEMUR has {_enumerate(stored | files)}")
-        with prints_to_stderr():
+        with quiet():
             from ab.nn.util.db.Util import nn_mod
 
             nn_mod(kind, name)

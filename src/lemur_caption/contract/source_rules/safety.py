@@ -68,7 +68,8 @@ SIDE_DOOR = Rule(
     rationale="Parts of torch, torchvision and numpy read and write files, unpickle, download, compile native code or start "
     "processes. A Net only computes; LEMUR loads the data and keeps the results.",
     message="a Net may not use {name}",
-    hint="Compute with tensors alone: no files, downloads, processes, native code or saved weights.",
+    hint="Compute with tensors alone: no files, downloads, processes or native code. Weights on disk may be read, by "
+    "torch.load(..., weights_only=True).",
     example_bad="torch.save(self.state_dict(), 'net.pt')",
     example_good="return accuracy, loss",
 )
@@ -226,13 +227,26 @@ def _chains(source: Source, allowed: tuple[str, ...]) -> Iterator[Finding]:
             continue
         if not isinstance(top, ast.Attribute):
             continue  # the import itself has been judged
-        if within(path, _DOORS) or id(resolve(path)) in _door_functions():
+        if _reads_tensors_alone(path, top, parent):
+            methods.discard(top)
+        elif within(path, _DOORS) or id(resolve(path)) in _door_functions():
             methods.discard(top)
             yield SIDE_DOOR.finding(*source.at(top), name=path)
         elif stranger := _stranger(path, allowed):
             yield IMPORT.finding(*source.at(top), name=stranger)
     for node in methods:
         yield SIDE_DOOR.finding(*source.at(node), name=f".{node.attr}()")
+
+
+def _reads_tensors_alone(path: str, top: ast.AST, parent: ast.AST) -> bool:
+    """Weights that are on disk may be read: where they lie, and `torch.load` when it is told to unpickle nothing else."""
+    if path == "torch.hub.get_dir":
+        return True
+    if path != "torch.load" or not isinstance(parent, ast.Call) or parent.func is not top:
+        return False
+    options = {keyword.arg: keyword.value for keyword in parent.keywords}
+    safe = options.get("weights_only")
+    return isinstance(safe, ast.Constant) and safe.value is True and not {None, "pickle_module"} & options.keys()
 
 
 def _sets(call: ast.Call) -> bool:

@@ -8,7 +8,6 @@ Token ids: 0 <PAD>, 1 <SOS>, 2 <EOS>, 3 <UNK>.
 """
 
 import math
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -44,11 +43,13 @@ def small_resnet(channels):
 
 def pretrained_resnet():
     """ResNet-50 with ImageNet weights from torch.hub's checkpoint folder, frozen. Never downloads: FileNotFoundError."""
-    path = Path(torch.hub.get_dir(), "checkpoints", Path(ResNet50_Weights.DEFAULT.url).name)
-    if not path.is_file():
-        raise FileNotFoundError(f"no pretrained weights at {path}: put the file there, or train with pretrained 0")
+    path = torch.hub.get_dir() + "/checkpoints/" + ResNet50_Weights.DEFAULT.url.rpartition("/")[2]
     resnet = resnet50(weights=None)
-    resnet.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    try:
+        resnet.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError as error:
+        message = f"no pretrained weights at {path}: put the file there, or train with pretrained 0"
+        raise FileNotFoundError(message) from error
     return nn.Sequential(*list(resnet.children())[:-2]).requires_grad_(False)
 
 
