@@ -1,0 +1,75 @@
+"""The space of designs: its JSON schema, its default, random draws, and short names for tables."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, get_args
+
+from ..errors import UsageError
+from .design import CHOICES_BY_SIZE, Design
+
+
+def choices(size: str = "pocket") -> dict[str, tuple[Any, ...]]:
+    """Every field of a design of this size and the values it may take, in the order in which a design is written.
+
+    Raises UsageError for an unknown size.
+    """
+    if size not in CHOICES_BY_SIZE:
+        raise UsageError(f"unknown design size {size!r}: choose {' or '.join(CHOICES_BY_SIZE)}")
+    found: dict[str, tuple[Any, ...]] = {}
+    for name, field in Design.model_fields.items():
+        if name in CHOICES_BY_SIZE[size]:
+            found[name] = CHOICES_BY_SIZE[size][name]
+        elif field.annotation is bool:
+            found[name] = (False, True)
+        else:
+            found[name] = get_args(field.annotation)
+    return found | {"size": (size,)}
+
+
+def json_schema(size: str = "pocket") -> dict[str, Any]:
+    """A JSON schema of the designs of one size: enumerations alone, every field required, none other allowed."""
+    fields = choices(size)
+    return {
+        "type": "object",
+        "properties": {name: {"enum": list(values)} for name, values in fields.items()},
+        "required": list(fields),
+        "additionalProperties": False,
+    }
+
+
+def random_design(rng: random.Random, size: str = "pocket") -> Design:
+    """A design with every field drawn uniformly (before normalization)."""
+    return Design(**{name: rng.choice(values) for name, values in choices(size).items()})
+
+
+def default_design(size: str = "pocket") -> Design:
+    """A plain, strong design: residual encoder with squeeze-and-excitation, grid memory, attention LSTM."""
+    fields = choices(size)
+    middle = {name: fields[name][len(fields[name]) // 2] for name in ("depth", "width", "hidden_size", "heads")}
+    return Design(
+        size=fields["size"][0],
+        block="residual",
+        channel_attention="se",
+        memory="grid",
+        decoder="lstm",
+        attention="additive",
+        layers=1,
+        dropout="0.1",
+        tied_embeddings=True,
+        label_smoothing="0.0",
+        lr="0.001",
+        momentum="0.9",
+        **middle,
+    )
+
+
+def describe(design: Design) -> dict[str, str]:
+    """Short names for a table: `encoder` like "residual+se grid", `decoder` like "lstm+attn 192"."""
+    gate = "" if design.channel_attention == "none" else f"+{design.channel_attention}"
+    attends = "+attn" if design.attention == "additive" else ""
+    layers = "" if design.layers == 1 else f"x{design.layers}"
+    return {
+        "encoder": f"{design.block}{gate} {design.memory}",
+        "decoder": f"{design.decoder}{attends} {design.hidden_size}{layers}",
+    }
