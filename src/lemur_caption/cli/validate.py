@@ -47,7 +47,6 @@ def validate(
     from ..contract.validator import ValidatorPool
     from ..contract.validator import validate as check
 
-    extra = plugins.rules()
     reports: dict[str, ContractReport] = {}
     with progress() as bar, contextlib.ExitStack() as stack:
         pool = None if static else stack.enter_context(ValidatorPool())
@@ -64,12 +63,11 @@ def validate(
                 static_only=static,
                 select=_codes(select),
                 ignore=_codes(ignore),
-                extra_rules=extra,
                 pool=pool,
             )
             bar.advance(task)
     chosen = Format.JSON if json else output_format
-    added = {rule.rule.id: rule.rule for rule in extra}
+    added = {rule.rule.id: rule.rule for rule in plugins.rules()}
     print(formats.FORMATS[chosen.value](reports, RULES | added), end="")
     broken = sum(not report.ok for report in reports.values())
     if chosen is Format.TEXT:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lemur_caption import plugins
 from lemur_caption.candidate import Outcome
 from lemur_caption.contract import worker
 from lemur_caption.contract.dynamic.rules import BY_ID
@@ -44,7 +45,7 @@ def validate(
     static_only: bool = False,
     select: Iterable[str] | None = None,
     ignore: Iterable[str] | None = None,
-    extra_rules: Iterable[SourceRule] = (),
+    extra_rules: Iterable[SourceRule] | None = None,
     pool: ValidatorPool | None = None,
 ) -> ContractReport:
     """Hold a Net against the contract. Its code never runs in this process.
@@ -53,12 +54,14 @@ def validate(
     replaces `limits.wall_s` (30 s). Without a `pool` a worker is started for this one Net, which takes some seconds:
     for several Nets use one ValidatorPool. `select` and `ignore` choose what is reported, by rule id or prefix; the
     outcomes unsafe, timeout, out_of_memory and runtime_error stand even where their rule is left out.
+    `extra_rules` are those of the installed plug-ins unless others are given.
     Raises UsageError for an unknown profile or rule, LemurCaptionError when no worker can be started.
     """
     started = time.perf_counter()
     chosen = None if select is None else tuple(select)
     left_out = tuple(ignore or ())
-    found = check_source(source, profile=profile, select=chosen, ignore=left_out, extra_rules=extra_rules)
+    added = plugins.rules() if extra_rules is None else extra_rules
+    found = check_source(source, profile=profile, select=chosen, ignore=left_out, extra_rules=added)
     stages = {"source": time.perf_counter() - started}
     if static_only or any(finding.severity == "error" for finding in found):
         return ContractReport.of(found, seconds=time.perf_counter() - started, stages=stages)
