@@ -44,7 +44,7 @@ SCHEMA = {
 
 
 def test_an_unknown_spec_names_the_known_ones():
-    with pytest.raises(UsageError, match=r"unknown language model 'gpt:x'; known: replay, smollm2"):
+    with pytest.raises(UsageError, match=r"unknown language model 'gpt:x'; known: hf, openai, replay, smollm2"):
         load("gpt:x")
 
 

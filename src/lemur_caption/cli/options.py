@@ -27,7 +27,13 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
 Data = Annotated[
     Path | None, typer.Option(help="A folder in COCO layout to read in place of the dataset's own under data/.")
 ]
-Llm = Annotated[str, typer.Option(help="Language model: `smollm2` (embedded) or `replay:FOLDER` (recorded answers).")]
+Llm = Annotated[
+    str,
+    typer.Option(
+        help="Language model: `smollm2` (embedded), `hf:MODEL` (transformers), `openai:MODEL@URL` (a server) or "
+        "`replay:FOLDER` (recorded answers)."
+    ),
+]
 Baseline = Annotated[str, typer.Option(help="The Net that the language model starts from.")]
 Snippets = Annotated[
     int, typer.Option(min=0, max=16, help="How many classification-Net snippets the prompt shows (k in C<k>C).")

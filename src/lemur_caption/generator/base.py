@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
+from urllib.parse import unquote
 
 from lemur_caption.errors import UsageError
 
@@ -90,9 +91,48 @@ def _replay(argument: str) -> Generator:
     return Replay(argument)
 
 
+def _hf(argument: str) -> Generator:
+    from lemur_caption.generator.huggingface import HuggingFace
+
+    return HuggingFace.from_argument(argument)
+
+
+def _openai(argument: str) -> Generator:
+    from lemur_caption.generator.openai_server import OpenAIServer
+
+    return OpenAIServer.from_argument(argument)
+
+
 def builtin_backends() -> dict[str, Factory]:
     """The back ends that come with lemur-caption, by scheme."""
-    return {"smollm2": _smollm2, "replay": _replay}
+    return {"smollm2": _smollm2, "replay": _replay, "hf": _hf, "openai": _openai}
+
+
+def split_options(argument: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
+    """What stands before the first `?` of a spec's argument, and the options after it, `name` or `name=value` each.
+
+    Options are separated by `&`; `%26` and its like stand for the character itself, `+` for a plus sign.
+    Raises UsageError for an option that is not `known` or stands there twice.
+    """
+    head, _, query = argument.partition("?")
+    options: dict[str, str] = {}
+    for part in query.split("&") if query else ():
+        name, _, value = part.partition("=")
+        if name not in known:
+            raise UsageError(f"unknown option '{name}' in the language model's name; known: {', '.join(sorted(known))}")
+        if name in options:
+            raise UsageError(f"the option '{name}' stands twice in the language model's name; give it once")
+        options[name] = unquote(value)
+    return head, options
+
+
+def positive_option(options: Mapping[str, str], name: str) -> int | None:
+    """The whole number above 0 that an option gives, or None without it. Raises UsageError for anything else."""
+    if name not in options:
+        return None
+    if not options[name].isdecimal() or int(options[name]) == 0:
+        raise UsageError(f"the option '{name}' is '{options[name]}'; give a whole number above 0")
+    return int(options[name])
 
 
 def load(spec: str, backends: Mapping[str, Factory] | None = None) -> Generator:
