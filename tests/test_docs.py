@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 from conftest import REPOSITORY
-
 from lemur_caption.contract import RULES
 
 

@@ -113,8 +113,8 @@ def test_unregister_removes_what_is_ours_and_keeps_code_that_results_refer_to(
     assert contents(package(own_python)) == clean
     with sqlite3.connect(database) as connection:
         assert connection.execute("SELECT name FROM nn").fetchall() == [("CaptionLSTM",)]
-        assert connection.execute("SELECT name FROM metric").fetchall() == [("bleu-4",)]
-    assert set(json.loads(finished.stdout)["kept"]) == {"nn/CaptionLSTM", "metric/bleu-4"}
+        assert connection.execute("SELECT name FROM metric ORDER BY 1").fetchall() == [("bleu-4",), ("cider-d",)]
+    assert set(json.loads(finished.stdout)["kept"]) == {"nn/CaptionLSTM", "metric/bleu-4", "metric/cider-d"}
     assert run("status", python=own_python).returncode == 1
 
 

@@ -49,11 +49,40 @@ class Epoch:
 
 
 @dataclass
+class SourcePass:
+    """The source as one pass left it: `extraction` first, then the fix-ups that changed something.
+
+    `note` says what the extraction found, or that the pass was undone.
+    """
+
+    name: str
+    source: str
+    note: str = ""
+
+
+@dataclass
+class Repair:
+    """One round in which a Net went back to the language model.
+
+    `findings` are what the round was to mend; what its own source breaks is in the next round, or after the last
+    round the candidate's. `source` is empty, and `note` says why, where the round brought no code.
+    """
+
+    prompt: str
+    findings: list[dict[str, Any]]
+    response: str = ""
+    passes: list[SourcePass] = field(default_factory=list)
+    source: str = ""
+    note: str = ""
+
+
+@dataclass
 class Candidate:
     """A captioning Net and everything known of it so far.
 
     `name` is LEMUR's: the family, a hyphen, and the MD5 of the source without white space.
-    `outcome` is None while nothing is wrong and nothing has been trained.
+    `outcome` is None while nothing is wrong and nothing has been trained. `dropped` is what the token budget kept out of
+    the prompt. `passes` lead from the response to the first source; `source` is the one after the last repair.
     """
 
     name: str
@@ -64,7 +93,10 @@ class Candidate:
     design: dict[str, Any] | None = None
     snippets: list[str] = field(default_factory=list)
     prompt: str = ""
+    dropped: list[str] = field(default_factory=list)
     response: str = ""
+    passes: list[SourcePass] = field(default_factory=list)
+    repairs: list[Repair] = field(default_factory=list)
     outcome: Outcome | None = None
     detail: str = ""
     findings: list[dict[str, Any]] = field(default_factory=list)

@@ -52,10 +52,10 @@ def demo(
     """Have a language model design captioning Nets, check them, train them in LEMUR, and show how they caption."""
     from .. import plugins
     from ..contract.validator import ValidatorPool
-    from ..generation import Request, design_candidates
     from ..generator import load
     from ..lemur.store import Store
     from ..prompt import torchvision_pool
+    from ..strategies import Request, design_candidates
 
     store = Store.open(root, offline=offline)
     source = store.net_source(baseline)
@@ -68,14 +68,13 @@ def demo(
         _train(store, entries[0], epochs, seed, None, bar, task)
     request = Request(baseline, source, max(entries[0].score, 0.0), snippets=snippets, seed=seed)
     pool = store.classification_nets() or torchvision_pool()
-    answers = design_candidates(load(llm, plugins.generators()), request, pool, known=store.net_names())
+    generator = load(llm, plugins.generators())
     with progress() as bar, ValidatorPool() as validators:
+        answers = design_candidates(generator, request, pool, validators.validate, known=store.net_names())
         designing = bar.add_task("designing Nets", total=n)
         for candidate in itertools.islice(answers, n * MOST_ANSWERS_A_NET):
             entry = Entry(candidate, *_shape(candidate))
             entries.append(entry)
-            if candidate.outcome is None:
-                candidate.judge(validators.validate(candidate.source))
             if candidate.outcome is None:
                 training = bar.add_task(f"training {candidate.name}", total=epochs)
                 _train(store, entry, epochs, seed, entries[0].score, bar, training)

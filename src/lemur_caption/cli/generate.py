@@ -8,23 +8,31 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
 from . import options
 from .console import out, print_json, progress
 
-Size = Annotated[str, typer.Option(help="Design space: `pocket` (a laptop) or `full` (hidden sizes of the paper).")]
+Size = Annotated[
+    str, typer.Option(help="Scale of the Nets: `pocket` (a laptop) or `full` (hidden sizes of the paper).")
+]
 
 
 def generate(
     n: Annotated[int, typer.Option(min=1, help="How many candidates to ask for.")] = 4,
     llm: options.Llm = "smollm2",
     strategy: Annotated[
-        str, typer.Option(help="`design`: the model chooses an architecture, we render it.")
+        str,
+        typer.Option(help="`design`: the model chooses an architecture, we render it. `code`: it writes a whole Net."),
     ] = "design",
     snippets: options.Snippets = 5,
     baseline: options.Baseline = "CaptionLSTM",
     size: Size = "pocket",
     temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature.")] = 0.8,
+    repair: Annotated[
+        int, typer.Option(min=0, help="`code`: how often a Net that breaks the contract goes back to the model.")
+    ] = 2,
+    answer_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of an answer. Default: as many as the strategy needs.")
+    ] = None,
     seed: options.Seed = 0,
     output: Annotated[
         Path | None,
@@ -36,31 +44,36 @@ def generate(
 ) -> None:
     """Have a language model design captioning Nets and check each against the contract.
 
-    Every sound Net becomes NAME.py, ready for `lemur-caption train`; NAME.json beside it keeps its prompt and answer.
+    Every sound Net becomes NAME.py, ready for `lemur-caption train`; NAME.json beside it, written for every
+    candidate, keeps its trail: prompt, answer, the source after each pass, findings and repairs.
     """
-    if strategy != "design":
-        raise UsageError(f"unknown strategy `{strategy}`; lemur-caption has design")
     from .. import plugins
     from ..contract.validator import ValidatorPool
-    from ..generation import Request, design_candidates
     from ..generator import load
     from ..lemur.store import Store
     from ..prompt import torchvision_pool
+    from ..strategies import Request, get_strategy
 
+    candidates_of = get_strategy(strategy)
     store = Store.open(root, offline=offline)
     request = Request(
-        baseline, store.net_source(baseline), snippets=snippets, size=size, temperature=temperature, seed=seed
+        baseline,
+        store.net_source(baseline),
+        snippets=snippets,
+        size=size,
+        temperature=temperature,
+        seed=seed,
+        repairs=repair,
+        answer_tokens=answer_tokens,
     )
-    candidates = design_candidates(
-        load(llm, plugins.generators()), request, store.classification_nets() or torchvision_pool()
-    )
+    generator = load(llm, plugins.generators())
+    pool = store.classification_nets() or torchvision_pool()
     finished = []
     folder = output or store.lemur.root / "out" / "lemur-caption"
     with progress() as bar, ValidatorPool() as validators:
+        answers = candidates_of(generator, request, pool, validators.validate, known=store.net_names())
         task = bar.add_task("designing Nets", total=n)
-        for candidate in itertools.islice(candidates, n):
-            if candidate.outcome is None:
-                candidate.judge(validators.validate(candidate.source))
+        for candidate in itertools.islice(answers, n):
             candidate.write(folder)
             finished.append(candidate)
             bar.advance(task)

@@ -67,7 +67,9 @@ def validate(
         return ContractReport.of(found, seconds=time.perf_counter() - started, stages=stages)
     bounds = limits or Limits()
     if timeout_s is not None:
-        bounds = replace(bounds, wall_s=timeout_s)
+        # A Net that may take longer may also compute longer, on as many cores as the default allows.
+        cpu_s = bounds.cpu_s and bounds.cpu_s * max(1.0, timeout_s / bounds.wall_s)
+        bounds = replace(bounds, wall_s=timeout_s, cpu_s=cpu_s)
     text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
     if pool is None:
         with ValidatorPool() as own:

@@ -73,8 +73,7 @@ class Store:
         with connect(self.lemur, read_only=True) as connection:
             stored = {row[0] for row in connection.execute(f"SELECT name FROM {kind}")}
         if name not in stored:
-            files = {path.stem for path in folder.glob("*.py") if path.stem.isidentifier() and path.stem != "__init__"}
-            raise UsageError(f"unknown {kind} `{name}`; LEMUR has {_enumerate(stored | files)}")
+            raise UsageError(f"unknown {kind} `{name}`; LEMUR lists {_enumerate(stored)}; all files are in {folder}")
         with quiet():
             from ab.nn.util.db.Util import nn_mod
 

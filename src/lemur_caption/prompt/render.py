@@ -56,19 +56,19 @@ def design_prompt(
     budget does not even hold the question.
     """
     fields = _fields(choices, random.Random(seed))
-    system = _render("system.jinja")
+    system = render_template("system.jinja")
 
     def shortened(count: int, size: int | None) -> tuple[Prompt, int]:
         """The prompt with `count` snippets, code cut to `size` characters or whole, and its tokens."""
         notes: list[str] = []
-        baseline = _cut(f"baseline {baseline_name}", baseline_source, size and size * BASELINE_SHARE, notes, True)
+        baseline = cut(f"baseline {baseline_name}", baseline_source, size and size * BASELINE_SHARE, notes, True)
         shown = []
         for snippet in snippets[:count]:
-            if code := _cut(f"snippet {snippet.name}", snippet.code, size, notes):
+            if code := cut(f"snippet {snippet.name}", snippet.code, size, notes):
                 shown.append(Snippet(snippet.name, code))
         notes += [f"snippet {snippet.name}" for snippet in snippets[count:]]
         context = {"name": baseline_name, "score": baseline_score, "code": baseline} if baseline else None
-        user = _render("design.jinja", baseline=context, snippets=shown, fields=fields)
+        user = render_template("design.jinja", baseline=context, snippets=shown, fields=fields)
         return Prompt(system, user, tuple(notes)), count_tokens(system) + count_tokens(user)
 
     prompt, needed = shortened(len(snippets), None)
@@ -85,7 +85,7 @@ def design_prompt(
     raise UsageError(f"the prompt needs {needed} tokens without any code, and the budget is {budget_tokens}; raise it")
 
 
-def _cut(what: str, code: str, size: int | None, notes: list[str], keep_definitions: bool = False) -> str:
+def cut(what: str, code: str, size: int | None, notes: list[str], keep_definitions: bool = False) -> str:
     """`code` in at most `size` characters, empty where there is no such excerpt; `notes` gains what is missing."""
     cut = excerpt(code, size, keep_definitions) if size is not None else Excerpt(code.strip() + "\n")
     if cut is None:
@@ -119,5 +119,5 @@ def _templates() -> jinja2.Environment:
     )
 
 
-def _render(template: str, **context: Any) -> str:
+def render_template(template: str, **context: Any) -> str:
     return _templates().get_template(template).render(context).strip()

@@ -265,8 +265,9 @@ RULES: tuple[Rule, ...] = (
         "gradient-always-zero",
         "training",
         "warning",
-        "A parameter whose gradient is exactly zero in every step does nothing: attention over a single key, for instance.",
-        "{count} of {total} trainable parameters have a gradient of exactly zero in every step: {names}",
+        "A parameter whose gradient is zero, or rounding noise, in every step does nothing: attention over a single key, "
+        "for instance.",
+        "{count} of {total} trainable parameters have a gradient of zero in every step: {names}",
         "Remove the layer, or give it something to choose from (attention needs more than one key).",
     ),
     Rule(

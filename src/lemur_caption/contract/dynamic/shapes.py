@@ -21,6 +21,9 @@ from lemur_caption.contract.dynamic.probe import (
     shape_of,
 )
 
+# The widest beam whose single steps are still counted as one answer.
+BEAM = 5
+
 
 def check_shapes(probe: Probe) -> None:
     """Raises Stop where teacher forcing gives no usable logits, for all later checks need them."""
@@ -100,7 +103,8 @@ def check_inference(probe: Probe) -> bool:
     images = make_images(BATCH)
     line = probe.line_of("forward")
     # The Net is kept from saying <EOS>, so the length is the longest that it ever writes.
-    force = ForceTokens(WORDS, lambda step: [5 + step % 7] * BATCH)
+    # A beam search may take the images one by one.
+    force = ForceTokens(WORDS, lambda step: [5 + step % 7] * BATCH, most=MAX_TOKENS * BATCH * BEAM)
     try:
         with probe.attempt("LC305", images=shape_of(images)), torch.no_grad():
             try:

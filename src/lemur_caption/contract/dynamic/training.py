@@ -41,7 +41,7 @@ def check_training(probe: Probe) -> None:
     images, captions = make_images(BATCH), make_captions(BATCH)
     trainable = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
     start = {name: parameter.detach().clone() for name, parameter in trainable.items()}
-    reached: dict[str, bool] = {}
+    reached: dict[str, float] = {}
     hooks = [p.register_post_accumulate_grad_hook(_note(name, reached)) for name, p in trainable.items()]
     before = losses(probe, images, captions)
     steps = 0
@@ -66,10 +66,12 @@ def check_training(probe: Probe) -> None:
     check_last_batches(probe, images, captions)
 
 
-def _note(name: str, reached: dict[str, bool]) -> Any:
+def _note(name: str, reached: dict[str, float]) -> Any:
+    """A hook that keeps the largest gradient that a parameter ever had, by its magnitude."""
+
     def hook(parameter: torch.Tensor) -> None:
-        if not reached.get(name) and parameter.grad is not None:
-            reached[name] = bool(parameter.grad.any())
+        if parameter.grad is not None:
+            reached[name] = max(reached.get(name, 0.0), float(parameter.grad.abs().max()))
 
     return hook
 
@@ -176,7 +178,7 @@ def _wrong_target(before: dict[str, float], after: dict[str, float]) -> str | No
 
 
 def judge_parameters(
-    probe: Probe, trainable: dict[str, Any], start: dict[str, torch.Tensor], reached: dict[str, bool]
+    probe: Probe, trainable: dict[str, Any], start: dict[str, torch.Tensor], reached: dict[str, float]
 ) -> None:
     line = probe.line_of("learn")
     total = len(trainable)
@@ -185,10 +187,12 @@ def judge_parameters(
     never = [name for name in trainable if name not in reached and name not in moved]
     if never:
         probe.add("LC404", line=line, count=len(never), total=total, names=_names(never))
-    still = [name for name, seen in reached.items() if seen and name not in moved]
+    # Below this a gradient is what float32 leaves of a zero, as for the bias of a convolution before batch normalization.
+    noise = max(reached.values(), default=0.0) * torch.finfo(torch.float32).eps
+    still = [name for name, largest in reached.items() if largest > noise and name not in moved]
     if still:
         probe.add("LC405", line=line, count=len(still), total=total, names=_names(still))
-    zero = [name for name, seen in reached.items() if not seen]
+    zero = [name for name, largest in reached.items() if not largest or (largest <= noise and name not in moved)]
     if zero:
         probe.add("LC409", line=line, count=len(zero), total=total, names=_names(zero))
 

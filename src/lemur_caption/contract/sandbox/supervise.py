@@ -113,6 +113,9 @@ def supervise(
     code = os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     usage = watch.usage
     cpu = usage.ru_utime + usage.ru_stime if usage else 0.0
+    if reason == "signal" and code == signal.SIGKILL and policy.limits.cpu_s and cpu >= policy.limits.cpu_s:
+        # The first process of a PID namespace is deaf to SIGXCPU, and the kernel kills it at the hard limit instead.
+        code = signal.SIGXCPU
     return Ending(reason, code, time.monotonic() - started, cpu, usage.ru_maxrss * 1024 if usage else 0, states)
 
 
