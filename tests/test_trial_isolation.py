@@ -85,3 +85,33 @@ def test_a_hostile_net_reaches_nothing_and_leaves_nothing(run: Run, tmp_path: Pa
     left = [p for p in psutil.process_iter(["cmdline"]) if f"left-behind-{tag}" in (p.info["cmdline"] or [])]
     assert left == []
     assert result["protections"]["file_system"] is True, result["protections"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("stat/1.json", "[{}]"),
+        ("stat/1.json", '[{"accuracy": 1.0, "uid": {}, "train_stat": {}}]'),
+        ("stat/1.json", '{"accuracy": 1.0}'),
+        ("result.json", '{"error": null}'),
+        ("result.json", '{"error": null, "quality": 1.0}'),
+    ],
+)
+def test_a_net_that_writes_its_own_result_is_found_out(
+    run: Run, tmp_path: Path, small_shapes: Path, file: str, content: str
+) -> None:
+    source = f"""
+import os, pathlib
+
+
+class Net:
+    def __init__(self, in_shape, out_shape, prm, device):
+        pathlib.Path({file!r}).parent.mkdir(exist_ok=True)
+        pathlib.Path({file!r}).write_text({content!r})
+        os._exit(0)
+"""
+    (tmp_path / "Forger.py").write_text(source, encoding="utf-8")
+    finished = run("train", "Forger.py", "--contract", "off", "--data", small_shapes, "--json")
+    (result,) = json.loads(finished.stdout)
+    assert finished.returncode == 1 and result["outcome"] == "runtime_error", finished.stderr
+    assert "tampered" in result["detail"], result["detail"]

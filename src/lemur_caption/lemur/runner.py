@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ import psutil
 from ..candidate import Epoch, Outcome
 from ..contract import sandbox
 from ..dataset import coco, shapes
-from ..errors import DatasetError, LemurCaptionError, TrialError, UsageError
+from ..errors import DatasetError, StoreError, TrialError, UsageError
 from .loading import DATA_VARIABLE, FOLDERS, data_folder
 from .root import pin_root
 from .store import Store
@@ -86,10 +87,14 @@ def train(
         _remove_orphans()
         scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-"))
         try:
-            _make_scratch_root(scratch, store, job)
+            _make_scratch_root(scratch, job)
             with _start(scratch, folder, timeout_seconds) as child:
-                epochs = _follow(store, job, name, scratch, child, on_epoch)
-                result = _conclude(scratch, child.wait(), epochs, job)
+                epochs: list[Epoch] = []
+                try:
+                    _follow(store, job, name, scratch, child, epochs, on_epoch)
+                    result = _conclude(scratch, child.wait(), epochs, job)
+                except _Tampered as error:
+                    result = TrialResult(Outcome.RUNTIME_ERROR, f"the Net tampered with its trial: {error}", epochs)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
@@ -128,7 +133,7 @@ def _remove_orphans() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _make_scratch_root(scratch: Path, store: Store, job: TrialJob) -> None:
+def _make_scratch_root(scratch: Path, job: TrialJob) -> None:
     pin_root(scratch)
     (scratch / "job.json").write_text(job.to_json(), encoding="utf-8")
 
@@ -178,10 +183,10 @@ def _follow(
     name: str,
     scratch: Path,
     child: sandbox.SandboxedProcess,
+    epochs: list[Epoch],
     on_epoch: Callable[[Epoch], object],
-) -> list[Epoch]:
-    """Store epochs as LEMUR finishes them, until the child ends."""
-    epochs: list[Epoch] = []
+) -> None:
+    """Store epochs as LEMUR finishes them and add them to `epochs`, until the child ends."""
     while True:
         ended = child.popen.poll() is not None
         while len(epochs) < job.epochs and (record := _epoch_record(scratch, len(epochs) + 1)) is not None:
@@ -191,18 +196,31 @@ def _follow(
             epochs.append(epoch)
             on_epoch(epoch)
         if ended:
-            return epochs
+            return
         time.sleep(_POLL_SECONDS)
 
 
+class _Tampered(Exception):
+    """A file of the scratch root is not what LEMUR writes: the Net has been at it."""
+
+
 def _epoch_record(scratch: Path, epoch: int) -> dict[str, Any] | None:
-    """LEMUR's record of an epoch, or None while its file is missing or half-written."""
+    """LEMUR's record of an epoch, or None while its file is missing or half-written. Raises _Tampered."""
     path = scratch / "stat" / f"{epoch}.json"
     try:
         trials = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    record: dict[str, Any] = trials[0]
+    except (OSError, ValueError, RecursionError) as error:
+        raise _Tampered(f"epoch {epoch} cannot be read") from error
+    record = trials[0] if isinstance(trials, list) and trials else None
+    if not isinstance(record, dict) or not isinstance(record.get("train_stat"), dict):
+        raise _Tampered(f"epoch {epoch} is no record of LEMUR's")
+    values = [value for key, value in record.items() if key != "train_stat"] + list(record["train_stat"].values())
+    accuracy = record.get("accuracy")
+    plain = all(value is None or isinstance(value, (str, int, float)) for value in values)
+    if not plain or not isinstance(accuracy, (int, float)) or not 0 <= accuracy < math.inf or "uid" not in record:
+        raise _Tampered(f"epoch {epoch} holds other values than LEMUR stores")
     return record
 
 
@@ -237,9 +255,12 @@ def _outcome(scratch: Path, finished: sandbox.Finished, epochs: list[Epoch], job
         if result["error"]:
             return _failed(result, epochs)
         described = json.loads((scratch / "samples.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return TrialResult(Outcome.RUNTIME_ERROR, f"the Net tampered with its trial's result ({error})", epochs)
-    ended = TrialResult(Outcome.TRAINED, "", epochs, described["parameters"], result["quality"], described["samples"])
+        parameters, samples = int(described["parameters"]), [dict(sample) for sample in described["samples"]]
+        ended = TrialResult(Outcome.TRAINED, "", epochs, parameters, float(result["quality"]), samples)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _Tampered(f"its result cannot be read ({type(error).__name__})") from error
+    if len(epochs) < job.epochs:
+        raise _Tampered(f"it ends well after {len(epochs)} of {job.epochs} epochs")
     for epoch in epochs:
         # LEMUR writes NaN and infinity as null.
         if epoch.train_loss is None or epoch.test_loss is None:
@@ -250,9 +271,9 @@ def _outcome(scratch: Path, finished: sandbox.Finished, epochs: list[Epoch], job
 
 def _failed(result: dict[str, Any], epochs: list[Epoch]) -> TrialResult:
     """Sort the child's exception: ours and the machine's are raised again, the Net's become its outcome."""
-    error, message = result["error"], result["message"].strip().splitlines()[0]
-    for kind in (DatasetError, UsageError, LemurCaptionError):
-        if error == kind.__name__ or error in {sub.__name__ for sub in kind.__subclasses__()}:
+    error, message = str(result["error"]), " ".join(str(result["message"]).split())
+    for kind in (DatasetError, StoreError):
+        if error in {kind.__name__, *(sub.__name__ for sub in kind.__subclasses__())}:
             raise kind(message)
     if (
         result["errno"] in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
