@@ -21,7 +21,7 @@ from lemur_caption.contract.dynamic.probe import (
     shape_of,
 )
 
-# The widest beam whose single steps are still counted as one answer.
+# A beam search may take the images one by one, and the hypotheses of a beam of this width as well.
 BEAM = 5
 
 
@@ -103,8 +103,7 @@ def check_inference(probe: Probe) -> bool:
     images = make_images(BATCH)
     line = probe.line_of("forward")
     # The Net is kept from saying <EOS>, so the length is the longest that it ever writes.
-    # A beam search may take the images one by one.
-    force = ForceTokens(WORDS, lambda step: [5 + step % 7] * BATCH, most=MAX_TOKENS * BATCH * BEAM)
+    force = ForceTokens(WORDS, lambda step: [5 + step % 7] * BATCH, share=1 / (BATCH * BEAM))
     try:
         with probe.attempt("LC305", images=shape_of(images)), torch.no_grad():
             try:
