@@ -88,7 +88,7 @@ def train(
         scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-"))
         try:
             _make_scratch_root(scratch, job)
-            with _start(scratch, folder, timeout_seconds) as child:
+            with _start(scratch, folder, job.threads, timeout_seconds) as child:
                 epochs: list[Epoch] = []
                 try:
                     _follow(store, job, name, scratch, child, epochs, on_epoch)
@@ -138,7 +138,7 @@ def _make_scratch_root(scratch: Path, job: TrialJob) -> None:
     (scratch / "job.json").write_text(job.to_json(), encoding="utf-8")
 
 
-def _start(scratch: Path, data: Path, timeout_seconds: float | None) -> sandbox.SandboxedProcess:
+def _start(scratch: Path, data: Path, threads: int, timeout_seconds: float | None) -> sandbox.SandboxedProcess:
     """The child, with its scratch folder to write, the data and torch's downloaded weights to read."""
     weights = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
     devices = [
@@ -162,7 +162,10 @@ def _start(scratch: Path, data: Path, timeout_seconds: float | None) -> sandbox.
         fatal=False,
         audit=False,
     )
-    environment = {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = str(threads or cores)
+    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), count)
+    environment |= {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
     environment |= {DATA_VARIABLE: str(data), "TORCH_HOME": str(weights), "PYLINTHOME": str(scratch / "pylint")}
     # LEMUR runs pylint by name.
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

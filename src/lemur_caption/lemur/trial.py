@@ -21,7 +21,7 @@ SAMPLES = 3
 
 @dataclass
 class TrialJob:
-    """One training trial: `check_nn`'s arguments. `threads` 0 leaves PyTorch's choice."""
+    """One training trial: `check_nn`'s arguments. `threads` 0 takes all cores that there are."""
 
     source: str
     dataset: str
