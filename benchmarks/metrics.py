@@ -108,7 +108,9 @@ def main() -> None:
                 metric(*pair)
         return {name: metric.result() for name, metric in metrics.items()}
 
-    modules = {name: load(files.FOLDER / f"{name}.py") for name in METRICS}
+    with tempfile.TemporaryDirectory() as folder:
+        files.write(Path(folder))
+        modules = {name: load(Path(folder) / f"{name}.py") for name in METRICS}
 
     def ours() -> dict[str, float]:
         return through({name: module.create_metric((VOCABULARY,)) for name, module in modules.items()})

@@ -3,21 +3,21 @@
 import importlib.util
 import random
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
 from nltk.translate.bleu_score import corpus_bleu
 
-import lemur_caption
+from lemur_caption.metrics import files
 
-PATH = Path(lemur_caption.__file__).parent / "lemur_files" / "metric" / "bleu-4.py"
 PAD, SOS, EOS, UNK = 0, 1, 2, 3
 
 
 @pytest.fixture(scope="module")
-def metric_module():
-    spec = importlib.util.spec_from_file_location("bleu_4", PATH)
+def metric_module(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("metric")
+    files.write(folder)
+    spec = importlib.util.spec_from_file_location("bleu_4", folder / "bleu-4.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

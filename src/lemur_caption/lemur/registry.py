@@ -2,7 +2,8 @@
 
 LEMUR imports loaders straight from its package folder, and takes Nets, metrics and transforms from
 there or, where no file is, from the code tables of its database. Both receive what
-`lemur_caption/lemur_files/` holds, in LEMUR's layout, and nothing else is touched.
+`lemur_caption/lemur_files/` holds, in LEMUR's layout, and the metrics that `metrics.files` makes;
+nothing else is touched.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .root import Lemur, connect
 
 MARKER = "# Part of lemur-caption (MIT licence)"
 FILES = Path(__file__).parent.parent / "lemur_files"
-KINDS = ("loader", "metric", "transform", "nn")
+KINDS = ("loader", "transform", "nn")
 CODE_TABLES = ("metric", "transform", "nn")
 # LEMUR's own transform that training uses unless told otherwise. LEMUR ships it as a file, but an
 # empty database does not list it, and then `python -m ab.nn.train` has nothing to choose from.
@@ -34,7 +35,7 @@ def code_id(code: str) -> str:
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that LEMUR gets from us: a `kind` of KINDS, its LEMUR `name`, and the source `text`."""
+    """One thing that LEMUR gets from us: a `kind` of KINDS or `metric`, its LEMUR `name`, and the source `text`."""
 
     kind: str
     name: str
@@ -56,12 +57,15 @@ class ItemStatus:
 
 def items() -> list[Item]:
     """Everything that lemur-caption registers, in a fixed order."""
-    return [
+    from ..metrics import files
+    from ..metrics.lemur_metric import METRICS
+
+    found = [
         Item(kind, path.stem, path.read_text(encoding="utf-8"))
         for kind in KINDS
         for path in sorted((FILES / kind).glob("*.py"))
-        if path.name != "__init__.py"
     ]
+    return found + [Item("metric", name, files.text(name)) for name in METRICS]
 
 
 def baseline_names() -> list[str]:

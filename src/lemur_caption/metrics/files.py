@@ -1,7 +1,6 @@
-"""The LEMUR metric files, each the text of `lemur_metric.py` under its own NAME.
+"""The LEMUR metric files: the text of `lemur_metric.py`, each under a NAME of its own.
 
-LEMUR stores a metric as one text that must run by itself, so six metrics are six whole files; after a change of
-`lemur_metric.py`, `python -m lemur_caption.metrics.files` writes them anew.
+LEMUR stores a metric as one text that must run by itself, so six metrics are six whole texts, made when they are registered.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from .lemur_metric import METRICS, NAME
 
 MARKER = "# Part of lemur-caption (MIT licence); written by `lemur-caption register`.\n"
 SOURCE = Path(__file__).with_name("lemur_metric.py")
-FOLDER = Path(__file__).parents[1] / "lemur_files" / "metric"
 
 
 def text(name: str) -> str:
@@ -20,6 +18,7 @@ def text(name: str) -> str:
     return MARKER + SOURCE.read_text(encoding="utf-8").replace(f'NAME = "{NAME}"', f'NAME = "{name}"', 1)
 
 
-if __name__ == "__main__":
+def write(folder: Path) -> None:
+    """Write every metric file into `folder`, as LEMUR has them."""
     for metric in METRICS:
-        (FOLDER / f"{metric}.py").write_text(text(metric), encoding="utf-8")
+        (folder / f"{metric}.py").write_text(text(metric), encoding="utf-8")
