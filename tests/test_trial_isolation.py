@@ -46,6 +46,7 @@ class Net:
             "home": attempt(lambda: pathlib.Path("{home}/planted").write_text("x")),
             "package": attempt(lambda: pathlib.Path(os.__file__).with_name("planted.py").write_text("x")),
             "secret": attempt(lambda: os.environ["LEMUR_TEST_SECRET"]),
+            "environ": attempt(lambda: pathlib.Path("/proc/{pid}/environ").read_bytes()),
             "file": attempt(lambda: pathlib.Path("{root}/secret.txt").read_text()),
             "socket": attempt(lambda: socket.create_connection(("127.0.0.1", {port}), 2)),
             "kill": attempt(lambda: os.kill({pid}, signal.SIGTERM)),
