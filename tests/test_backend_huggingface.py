@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 
 from lemur_caption.errors import GeneratorError, UsageError
 from lemur_caption.generator import Generator, Prompt, Sampling, load
+from lemur_caption.generator.base import Question, batch_size
 from lemur_caption.generator.huggingface import PAPER_MODEL, THINKING_TOKENS, HuggingFace
 from lemur_caption.generator.smollm2 import GGUF, locate_weights
 
@@ -154,6 +155,30 @@ def test_a_batch_is_padded_without_changing_its_rows(tiny):
     alone = [tiny.generate(prompt, sampling) for prompt in (PROMPT, long, PROMPT)]
     assert [answer.text for answer in together] == [answer.text for answer in alone]
     assert [answer.prompt_tokens for answer in together] == [answer.prompt_tokens for answer in alone]
+
+
+def test_questions_of_like_sampling_share_a_batch(tiny, monkeypatch):
+    batches = []
+    monkeypatch.setattr(
+        tiny, "generate_batch", lambda prompts, sampling: batches.append(len(prompts)) or ["x"] * len(prompts)
+    )
+    alike = [Question(PROMPT, Sampling(max_new_tokens=8, seed=seed)) for seed in range(3)]
+    assert tiny.generate_all(alike) == ["x"] * 3
+    assert tiny.generate_all([*alike, Question(PROMPT, Sampling(max_new_tokens=9))]) == ["x"] * 4
+    assert batches == [3, 1, 1, 1, 1]
+
+
+def test_a_prompt_too_long_costs_its_own_answer_alone(tiny):
+    long = Prompt(PROMPT.system, "a very long prompt " * 4000)
+    sampling = Sampling(temperature=0, max_new_tokens=8)
+    first, failed, last = tiny.generate_all([Question(prompt, sampling) for prompt in (PROMPT, long, PROMPT)])
+    assert isinstance(failed, GeneratorError)
+    assert first.text == last.text == tiny.generate(PROMPT, sampling).text
+
+
+def test_the_size_of_a_batch_is_an_option(model_folder):
+    assert batch_size(HuggingFace.from_argument(f"{model_folder}?batch=4")) == 4
+    assert batch_size(HuggingFace.from_argument(str(model_folder))) == 1
 
 
 def test_a_schema_is_kept_whatever_the_weights(tiny):
@@ -359,7 +384,7 @@ def test_with_a_network_an_unknown_model_is_left_to_the_hub(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("8bit", "unknown option '8bit' .*; known: 4bit, adapter, context, gguf, max_new_tokens"),
+        ("8bit", "unknown option '8bit' .*; known: 4bit, adapter, batch, context, gguf, max_new_tokens"),
         ("4bit=yes", "'4bit' takes no value"),
         ("4bit&4bit", "'4bit' stands twice"),
         ("adapter=", "'adapter' names nothing"),

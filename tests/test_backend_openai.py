@@ -11,13 +11,13 @@ import time
 import traceback
 import urllib.error
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from lemur_caption.errors import GeneratorError, UsageError
 from lemur_caption.generator import Generator, Prompt, Sampling, load
+from lemur_caption.generator.base import Question, generate_all
 from lemur_caption.generator.openai_server import DETAIL, KEYS, OpenAIServer
 from lemur_caption.generator.smollm2 import locate_weights
 
@@ -373,7 +373,19 @@ def test_after_a_failure_the_next_candidate_is_answered(server, backend):
     assert backend.generate(PROMPT, Sampling()).text == "fine"
 
 
-def test_many_threads_ask_at_once(server, waits):
+def questions(count):
+    return [Question(PROMPT, Sampling(seed=seed)) for seed in range(count)]
+
+
+def test_one_failure_among_many_costs_one_answer(server):
+    server.script = [(400, b"no such seed"), (200, completion("fine"))]
+    backend = OpenAIServer("qwen", server.url, concurrent=1)
+    failed, *fine = backend.generate_all(questions(3))
+    assert isinstance(failed, GeneratorError) and "400" in str(failed)
+    assert [answer.text for answer in fine] == ["fine", "fine"]
+
+
+def test_questions_are_asked_at_once(server, waits):
     together = threading.Barrier(8)
 
     def echo(handler):
@@ -387,9 +399,9 @@ def test_many_threads_ask_at_once(server, waits):
 
     server.script = [*[echo] * 8, (500, b""), (200, completion("more"))]
     backend = OpenAIServer("qwen", server.url, timeout=15, sleep=waits.append)
-    with ThreadPoolExecutor(8) as pool:
-        met = list(pool.map(lambda seed: backend.generate(PROMPT, Sampling(seed=seed)).text, range(8)))
-        more = list(pool.map(lambda seed: backend.generate(PROMPT, Sampling(seed=seed)).text, range(24)))
+    assert backend.batch_size == 8
+    met = [answer.text for answer in generate_all(backend, questions(8))]
+    more = [answer.text for answer in generate_all(backend, questions(24))]
     assert met == ["met"] * 8 and more == ["more"] * 24
     assert waits == [1.0]
     assert sorted(question["seed"] for _, _, question in server.seen[:8]) == list(range(8))

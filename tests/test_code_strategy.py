@@ -14,7 +14,7 @@ from conftest import Run
 from lemur_caption.candidate import Candidate, Outcome
 from lemur_caption.contract import ContractReport, Finding, check_source
 from lemur_caption.errors import GeneratorError, UsageError
-from lemur_caption.generator.base import Response, Sampling
+from lemur_caption.generator.base import Response, Sampling, generate_singly
 from lemur_caption.lemur.registry import FILES, code_id
 from lemur_caption.prompt import sample_snippets, torchvision_pool
 from lemur_caption.prompt.code_prompt import code_prompt, repair_prompt
@@ -123,7 +123,7 @@ def static(source: str) -> ContractReport:
 
 def candidates(generator: Scripted, count: int, check=static, **request) -> list[Candidate]:
     wanted = Request("CaptionLSTM", BASELINE, snippets=1, **request)
-    return list(itertools.islice(code_candidates(generator, wanted, POOL, check), count))
+    return list(code_candidates(generator, itertools.islice(wanted.every(), count), POOL, check))
 
 
 def variant(name: str) -> str:
@@ -263,6 +263,41 @@ def test_a_candidate_depends_on_its_seed_and_index_alone():
     one, other = made("", "", variant("x")), made(variant("a"), "prose", variant("x"))
     assert one == other
     assert one.seed != candidates(Scripted("", "", ""), 3, seed=8)[2].seed
+
+
+def test_what_the_search_has_learned_is_in_the_prompt_and_the_trail():
+    learned = {
+        "examples": (("fire encoder, GRU", 0.512),),
+        "avoid": ("nn.SelfAttention does not exist",),
+        "parents": ("A-1",),
+    }
+    (taught,) = candidates(Scripted(variant("x")), 1, **learned)
+    (plain,) = candidates(Scripted(variant("x")), 1)
+    for words in ("- fire encoder, GRU: BLEU-4 0.512", "- nn.SelfAttention does not exist"):
+        assert words in taught.prompt and words not in plain.prompt
+    assert taught.parents == ["A-1"] and plain.parents == []
+
+
+def test_a_net_from_another_baseline_stays_in_its_family():
+    (candidate,) = candidates(Scripted(variant("x")), 1, lineage="CaptionTransformer")
+    assert candidate.family == "C1C-CaptionTransformer"
+
+
+def test_a_generator_that_likes_batches_is_asked_for_them():
+    class Batching(Scripted):
+        batch_size = 3
+
+        def generate_all(self, questions):
+            sizes.append(len(questions))
+            return generate_singly(self, questions)
+
+    sizes: list[int] = []
+    answers = [variant("a"), GeneratorError("the server is down"), variant("b"), variant("c")]
+    made = candidates(Batching(*answers), 4)
+    assert sizes == [3]
+    # One question alone needs no batch.
+    assert made == candidates(Scripted(*answers), 4)
+    assert [candidate.outcome for candidate in made] == [None, Outcome.NO_CODE, None, None]
 
 
 def test_a_repair_gets_the_code_and_the_hint_and_its_answer_counts():

@@ -6,7 +6,8 @@ import pytest
 
 from lemur_caption.errors import UsageError
 from lemur_caption.prompt.excerpt import excerpt
-from lemur_caption.prompt.snippets import Snippet, key_blocks, sample_snippets, torchvision_pool
+from lemur_caption.prompt.pool import torchvision_pool
+from lemur_caption.prompt.snippets import Snippet, key_blocks, sample_snippets
 
 NET = '''
 import torch

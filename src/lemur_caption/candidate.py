@@ -39,13 +39,17 @@ class Outcome(str, Enum):
 
 @dataclass
 class Epoch:
-    """One epoch as LEMUR measured it. Losses are nats a token, `accuracy` is the metric in [0, 1]."""
+    """One epoch as LEMUR measured it. Losses are nats a token, `accuracy` is the metric in [0, 1].
+
+    `prm` is LEMUR's whole record of the epoch, as its store keeps it.
+    """
 
     epoch: int
     accuracy: float
     train_loss: float | None
     test_loss: float | None
     seconds: float
+    prm: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -83,6 +87,8 @@ class Candidate:
     `name` is LEMUR's: the family, a hyphen, and the MD5 of the source without white space.
     `outcome` is None while nothing is wrong and nothing has been trained. `dropped` is what the token budget kept out of
     the prompt. `passes` lead from the response to the first source; `source` is the one after the last repair.
+    `parents` are the names of the Nets that it was made from, where a search chose them. Tokens are those of the answer and
+    of its repairs together; `seconds` says how long each stage took.
     """
 
     name: str
@@ -90,6 +96,9 @@ class Candidate:
     source: str
     model: str = ""
     seed: int = 0
+    strategy: str = ""
+    temperature: float = 0.0
+    parents: list[str] = field(default_factory=list)
     design: dict[str, Any] | None = None
     snippets: list[str] = field(default_factory=list)
     prompt: str = ""
@@ -102,6 +111,9 @@ class Candidate:
     findings: list[dict[str, Any]] = field(default_factory=list)
     parameters: int | None = None
     epochs: list[Epoch] = field(default_factory=list)
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
 
     def end(self, outcome: Outcome, detail: str = "") -> None:
         """Give the candidate its one outcome. Raises ValueError when it has another already."""

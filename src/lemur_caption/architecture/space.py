@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, get_args
 
 from ..errors import UsageError
@@ -27,9 +29,16 @@ def choices(size: str = "pocket") -> dict[str, tuple[Any, ...]]:
     return found | {"size": (size,)}
 
 
-def json_schema(size: str = "pocket") -> dict[str, Any]:
-    """A JSON schema of the designs of one size: enumerations alone, every field required, none other allowed."""
+def json_schema(size: str = "pocket", pinned: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """A JSON schema of the designs of one size: enumerations alone, every field required, none other allowed.
+
+    `pinned` fields have one value each. Raises UsageError for an unknown field, and for a value that is not in the space.
+    """
     fields = choices(size)
+    for name, value in pinned.items():
+        if value not in fields.get(name, ()):
+            raise UsageError(f"{name} {value!r} is not in the space of {size} designs")
+        fields[name] = (value,)
     return {
         "type": "object",
         "properties": {name: {"enum": list(values)} for name, values in fields.items()},

@@ -54,7 +54,6 @@ def demo(
     from ..contract.validator import ValidatorPool
     from ..generator import load
     from ..lemur.store import Store
-    from ..prompt import torchvision_pool
     from ..strategies import Request, design_candidates
 
     store = Store.open(root, offline=offline)
@@ -67,10 +66,10 @@ def demo(
         task = bar.add_task(f"training the baseline {baseline}", total=epochs)
         _train(store, entries[0], epochs, seed, None, bar, task)
     request = Request(baseline, source, max(entries[0].score, 0.0), snippets=snippets, seed=seed)
-    pool = store.classification_nets() or torchvision_pool()
+    pool = store.snippet_pool()
     generator = load(llm, plugins.generators())
     with progress() as bar, ValidatorPool() as validators:
-        answers = design_candidates(generator, request, pool, validators.validate, known=store.net_names())
+        answers = design_candidates(generator, request.every(), pool, validators.validate, known=store.net_names())
         designing = bar.add_task("designing Nets", total=n)
         for candidate in itertools.islice(answers, n * MOST_ANSWERS_A_NET):
             entry = Entry(candidate, *_shape(candidate))

@@ -21,14 +21,19 @@ def generate(
     llm: options.Llm = "smollm2",
     strategy: Annotated[
         str,
-        typer.Option(help="`design`: the model chooses an architecture, we render it. `code`: it writes a whole Net."),
+        typer.Option(
+            help="What the model writes: `design`, a choice of architecture that we render; `blocks`, encoder and decoder; "
+            "`delta`, a diff to the baseline; `code`, a whole Net."
+        ),
     ] = "design",
     snippets: options.Snippets = 5,
+    nets: options.Nets = None,
     baseline: options.Baseline = "CaptionLSTM",
     size: Size = "pocket",
     temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature.")] = 0.8,
     repair: Annotated[
-        int, typer.Option(min=0, help="`code`: how often a Net that breaks the contract goes back to the model.")
+        int,
+        typer.Option(min=0, help="How often a Net that breaks the contract written as code goes back to the model."),
     ] = 2,
     answer_tokens: Annotated[
         int | None, typer.Option(min=1, help="Most tokens of an answer. Default: as many as the strategy needs.")
@@ -51,7 +56,6 @@ def generate(
     from ..contract.validator import ValidatorPool
     from ..generator import load
     from ..lemur.store import Store
-    from ..prompt import torchvision_pool
     from ..strategies import Request, get_strategy
 
     candidates_of = get_strategy(strategy)
@@ -67,13 +71,14 @@ def generate(
         answer_tokens=answer_tokens,
     )
     generator = load(llm, plugins.generators())
-    pool = store.classification_nets() or torchvision_pool()
+    pool = store.snippet_pool(nets)
     finished = []
     folder = output or store.lemur.root / "out" / "lemur-caption"
+    requests = itertools.islice(request.every(), n)
     with progress() as bar, ValidatorPool() as validators:
-        answers = candidates_of(generator, request, pool, validators.validate, known=store.net_names())
+        answers = candidates_of(generator, requests, pool, validators.validate, known=store.net_names())
         task = bar.add_task("designing Nets", total=n)
-        for candidate in itertools.islice(answers, n):
+        for candidate in answers:
             candidate.write(folder)
             finished.append(candidate)
             bar.advance(task)

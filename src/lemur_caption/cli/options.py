@@ -38,3 +38,10 @@ Baseline = Annotated[str, typer.Option(help="The Net that the language model sta
 Snippets = Annotated[
     int, typer.Option(min=0, max=16, help="How many classification-Net snippets the prompt shows (k in C<k>C).")
 ]
+Nets = Annotated[
+    Path | None,
+    typer.Option(
+        help="Take snippets from this nn-dataset release, a wheel or the folder it was unpacked to. Default: the "
+        "classification Nets of LEMUR's store, else torchvision's sources."
+    ),
+]

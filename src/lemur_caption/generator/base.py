@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import unquote
 
-from lemur_caption.errors import UsageError
+from lemur_caption.errors import GeneratorError, UsageError
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,53 @@ class Generator(Protocol):
         Raises GeneratorError when there is no answer to give.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """All that one call of a generator is given."""
+
+    prompt: Prompt
+    sampling: Sampling
+    schema: dict[str, Any] | None = None
+
+
+@runtime_checkable
+class BatchGenerator(Generator, Protocol):
+    """A back end that answers several questions sooner together than one by one."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many questions it likes to be given at once."""
+        ...
+
+    def generate_all(self, questions: Sequence[Question]) -> list[Response | GeneratorError]:
+        """An answer to each question, in their order; an error stands in the place of the answer that it cost."""
+        ...
+
+
+def batch_size(generator: Generator) -> int:
+    """How many questions a back end likes to be given at once; 1 where it takes them one by one."""
+    return generator.batch_size if isinstance(generator, BatchGenerator) else 1
+
+
+def generate_all(generator: Generator, questions: Sequence[Question]) -> list[Response | GeneratorError]:
+    """An answer to each question, in their order, from any back end; see `BatchGenerator`."""
+    if isinstance(generator, BatchGenerator) and len(questions) > 1:
+        return generator.generate_all(questions)
+    return generate_singly(generator, questions)
+
+
+def generate_singly(generator: Generator, questions: Sequence[Question]) -> list[Response | GeneratorError]:
+    """An answer to each question, in their order, asked one after the other."""
+    return [_generate(generator, question) for question in questions]
+
+
+def _generate(generator: Generator, question: Question) -> Response | GeneratorError:
+    try:
+        return generator.generate(question.prompt, question.sampling, question.schema)
+    except GeneratorError as error:
+        return error
 
 
 Factory = Callable[[str], Generator]

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lemur_caption.errors import GeneratorError, UsageError
-from lemur_caption.generator.base import Prompt, Response, Sampling, positive_option, split_options
+from lemur_caption.generator.base import (
+    Prompt,
+    Question,
+    Response,
+    Sampling,
+    generate_singly,
+    positive_option,
+    split_options,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +27,7 @@ if TYPE_CHECKING:
 PAPER_MODEL = "deepseek-ai/DeepSeek-R1-0528-Qwen3-8B"
 THINKING_TOKENS = 16_384
 CONTEXT = 16_384  # where a model's configuration does not say
-OPTIONS = ("4bit", "adapter", "context", "gguf", "max_new_tokens")
+OPTIONS = ("4bit", "adapter", "batch", "context", "gguf", "max_new_tokens")
 
 
 class HuggingFace:
@@ -28,7 +36,8 @@ class HuggingFace:
     On CUDA the weights keep the type they are stored in, or are quantized to 4 bits (NF4) with `four_bit`, and are laid
     out by accelerate; on the CPU they are float32. `adapter` is the folder of a PEFT adapter, `gguf` a GGUF file within
     the model's folder or repository. `max_new_tokens` replaces the sampling's own limit; without it a model whose chat
-    template knows `<think>` has at least 16,384 for an answer without a schema, as far as its context goes.
+    template knows `<think>` has at least 16,384 for an answer without a schema, as far as its context goes. `batch_size`
+    is how many answers without a schema are generated together.
 
     The constructor raises UsageError for options that exclude each other, and GeneratorError where a folder or file is
     missing, or the model is not on disk with `HF_HUB_OFFLINE=1`. Weights are loaded at the first use.
@@ -43,6 +52,7 @@ class HuggingFace:
         gguf: str | None = None,
         max_new_tokens: int | None = None,
         context_length: int | None = None,
+        batch_size: int = 1,
     ) -> None:
         if four_bit and gguf:
             raise UsageError("'4bit' and 'gguf' exclude each other: a GGUF file is quantized already; leave out '4bit'")
@@ -55,6 +65,7 @@ class HuggingFace:
         self._gguf: dict[str, str] = {"gguf_file": gguf} if gguf else {}
         self._max_new_tokens = max_new_tokens
         self._context_length = context_length
+        self.batch_size = batch_size
         self._lock = threading.RLock()
 
     @classmethod
@@ -73,6 +84,7 @@ class HuggingFace:
             gguf=options.get("gguf"),
             max_new_tokens=positive_option(options, "max_new_tokens"),
             context_length=positive_option(options, "context"),
+            batch_size=positive_option(options, "batch") or 1,
         )
 
     @cached_property
@@ -118,6 +130,20 @@ class HuggingFace:
             return self.generate_batch([prompt], sampling)[0]
         with self._lock:
             return self._constrained(prompt, sampling, schema)
+
+    def generate_all(self, questions: Sequence[Question]) -> list[Response | GeneratorError]:
+        """Questions without a schema that sample alike, seeds apart, in one batch; any others one by one.
+
+        A batch draws from the seed of its first question; see `generate_batch`. Where it fails, each is asked alone, so
+        that only the one at fault goes without an answer.
+        """
+        first = questions[0].sampling
+        if all(asked.schema is None and replace(asked.sampling, seed=first.seed) == first for asked in questions):
+            try:
+                return [*self.generate_batch([asked.prompt for asked in questions], first)]
+            except GeneratorError:
+                return generate_singly(self, questions)
+        return generate_singly(self, questions)
 
     def generate_batch(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Response]:
         """Answer several prompts at once, one response each, in their order; free text.

@@ -6,13 +6,22 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
 
 from lemur_caption.errors import GeneratorError, UsageError
-from lemur_caption.generator.base import Prompt, Response, Sampling, positive_option, split_options
+from lemur_caption.generator.base import (
+    Prompt,
+    Question,
+    Response,
+    Sampling,
+    generate_singly,
+    positive_option,
+    split_options,
+)
 
 KEYS = ("LEMUR_CAPTION_API_KEY", "OPENAI_API_KEY")
 CHARACTERS_PER_TOKEN = 3  # of code, rather too few than too many; the server's tokenizer is not at hand
@@ -23,7 +32,8 @@ RETRIES = 4
 LONGEST_WAIT = 60.0  # seconds, also where a server asks for more
 DETAIL = 300  # characters of a server's own message that an error carries
 RESPONSE_FORMATS = ("json_schema", "json_object")
-OPTIONS = ("context", "max_new_tokens", "retries", "schema", "timeout")
+OPTIONS = ("concurrent", "context", "max_new_tokens", "retries", "schema", "timeout")
+CONCURRENT = 8
 USAGE = "write openai:MODEL@BASE_URL, as in openai:Qwen/Qwen3-8B@http://127.0.0.1:8000/v1"
 
 
@@ -33,6 +43,7 @@ class OpenAIServer:
     Connection errors and the answers 429 and 5xx are tried again, up to `retries` times, after 1, 2, 4, ... seconds or
     what `Retry-After` says, at most a minute; `sleep` does the waiting. An answer must be whole within `timeout`
     seconds, and is not asked for again when it is not. `max_new_tokens` replaces the sampling's own limit.
+    `concurrent` is how many questions may be under way at once when several are asked together.
     `response_format` is how a schema travels: `json_schema` as OpenAI has it, or `json_object` with
     the schema beside it, as llama-cpp-python reads it.
 
@@ -49,6 +60,7 @@ class OpenAIServer:
         timeout: float = TIMEOUT,
         retries: int = RETRIES,
         response_format: str = "json_schema",
+        concurrent: int = CONCURRENT,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         if "@" in base_url.partition("://")[2].partition("/")[0]:
@@ -70,6 +82,7 @@ class OpenAIServer:
         self._retries = retries
         self._response_format = response_format
         self._sleep = sleep
+        self.batch_size = concurrent
         # The driver decides how many requests run at once, not the pool.
         self._client = httpx2.Client(
             timeout=httpx2.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout)),
@@ -95,6 +108,7 @@ class OpenAIServer:
             timeout=positive_option(options, "timeout") or TIMEOUT,
             retries=int(retries),
             response_format=options.get("schema", "json_schema"),
+            concurrent=positive_option(options, "concurrent") or CONCURRENT,
         )
 
     def count_tokens(self, text: str) -> int:
@@ -128,6 +142,11 @@ class OpenAIServer:
             seconds=time.perf_counter() - start,
             truncated=truncated,
         )
+
+    def generate_all(self, questions: Sequence[Question]) -> list[Response | GeneratorError]:
+        """All questions at once, at most `batch_size` requests under way; a failure costs its own answer alone."""
+        with ThreadPoolExecutor(self.batch_size) as threads:
+            return [answer for (answer,) in threads.map(lambda asked: generate_singly(self, [asked]), questions)]
 
     def _constraint(self, schema: dict[str, Any]) -> dict[str, Any]:
         if self._response_format == "json_object":

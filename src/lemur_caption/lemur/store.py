@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError, UsageError
+from ..prompt.pool import MOST_NETS, released_pool, spread, torchvision_pool
 from . import registry
 from .bootstrap import ensure_database
 from .loading import TASK
@@ -94,14 +95,30 @@ class Store:
         with connect(self.lemur, read_only=True) as connection:
             return {row[0] for row in connection.execute("SELECT name FROM nn")}
 
-    def classification_nets(self, limit: int = 200) -> list[tuple[str, str]]:
-        """Up to `limit` image-classification Nets, (name, code) each, in order of name; empty where LEMUR has none."""
-        query = """
-            SELECT name, code FROM nn
-            WHERE name IN (SELECT DISTINCT nn FROM stat WHERE task = 'img-classification')
-            ORDER BY name LIMIT ?"""
+    def snippet_pool(self, release: Path | None = None) -> list[tuple[str, str]]:
+        """The Nets that snippets are drawn from: an nn-dataset release's, else this store's, else torchvision's.
+
+        Raises UsageError where the release has none.
+        """
+        if release is not None:
+            return released_pool(release)
+        return self.classification_nets() or torchvision_pool()
+
+    def classification_nets(self, most: int = MOST_NETS) -> list[tuple[str, str]]:
+        """Up to `most` image-classification Nets, (name, code) each, in order of name; empty where LEMUR has none.
+
+        Where there are more, as many of each family as can be.
+        """
+        query = "SELECT DISTINCT nn FROM stat WHERE task = 'img-classification'"
         with connect(self.lemur, read_only=True) as connection:
-            return [(name, code) for name, code in connection.execute(query, (limit,))]
+            names = spread((row[0] for row in connection.execute(query)), most)
+        if not names:
+            return []
+        with quiet():
+            import ab.nn.api
+
+            nets = ab.nn.api.data(task="img-classification", nn=tuple(names), unique_nn=True)
+        return sorted(zip(nets["nn"], nets["nn_code"], strict=True))
 
     def counts(self) -> dict[str, int]:
         """How many Nets, results and captioning results the store holds."""

@@ -50,10 +50,13 @@ def code_prompt(
     size: str,
     budget_tokens: int,
     count_tokens: Callable[[str], int],
+    examples: Sequence[tuple[str, float]] = (),
+    avoid: Sequence[str] = (),
 ) -> Prompt:
     """Ask for a whole Net as one Python file, starting from a baseline and inspired by snippets.
 
-    `baseline_score` is its BLEU-4 in [0, 1], None where it has not been measured; `size` is `pocket` or `full`. System
+    `baseline_score` is its BLEU-4 in [0, 1], None where it has not been measured; `size` is `pocket` or `full`. `examples`
+    are Nets that trained well, a line and a score each, and `avoid` says what went wrong, a line each. System
     and user text have at most `budget_tokens` tokens together (chat markup comes on top): snippets are shortened first,
     then the baseline as well, then snippets are left out, the last first, at last the baseline. The prompt's
     `dropped` says what went. Raises UsageError for an unknown size, and where the budget does not even hold the instructions.
@@ -72,7 +75,9 @@ def code_prompt(
                 shown.append(Snippet(snippet.name, code))
         notes += [f"snippet {snippet.name}" for snippet in snippets[count:]]
         context = {"name": baseline_name, "score": baseline_score, "code": baseline} if baseline else None
-        user = render_template("code/user.jinja", baseline=context, snippets=shown, scale=SCALES[size])
+        user = render_template(
+            "code/user.jinja", baseline=context, snippets=shown, scale=SCALES[size], examples=examples, avoid=avoid
+        )
         return Prompt(system, user, tuple(notes))
 
     def fits(prompt: Prompt) -> bool:

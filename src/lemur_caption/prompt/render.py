@@ -45,13 +45,16 @@ def design_prompt(
     choices: Mapping[str, Any],
     budget_tokens: int,
     count_tokens: Callable[[str], int],
+    examples: Sequence[tuple[str, float]] = (),
+    avoid: Sequence[str] = (),
     seed: int = 0,
 ) -> Prompt:
     """Ask for a design under the JSON schema `choices`, starting from a baseline and inspired by snippets.
 
     `baseline_score` is its BLEU-4 in [0, 1], None where it has not been measured. `seed` shuffles the order in which
     each field's values are listed: a small model leans to what it reads first, and designs by other seeds shall
-    differ. Code is cut, and at last left out, until system and user text have `budget_tokens` tokens
+    differ. `examples` are designs that trained well, a line and a score each, and `avoid` says what went wrong, a line
+    each. Code is cut, and at last left out, until system and user text have `budget_tokens` tokens
     together (chat markup comes on top); the prompt's `dropped` says what went. Raises UsageError where the
     budget does not even hold the question.
     """
@@ -68,7 +71,9 @@ def design_prompt(
                 shown.append(Snippet(snippet.name, code))
         notes += [f"snippet {snippet.name}" for snippet in snippets[count:]]
         context = {"name": baseline_name, "score": baseline_score, "code": baseline} if baseline else None
-        user = render_template("design.jinja", baseline=context, snippets=shown, fields=fields)
+        user = render_template(
+            "design.jinja", baseline=context, snippets=shown, fields=fields, examples=examples, avoid=avoid
+        )
         return Prompt(system, user, tuple(notes)), count_tokens(system) + count_tokens(user)
 
     prompt, needed = shortened(len(snippets), None)

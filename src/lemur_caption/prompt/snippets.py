@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import random
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from lemur_caption.errors import UsageError
 from lemur_caption.prompt.excerpt import excerpt
 
-# ResNet is left out: the baselines' own encoder family is no inspiration for changing them.
-TORCHVISION_NETS = [
-    "alexnet",
-    "convnext",
-    "densenet",
-    "efficientnet",
-    "googlenet",
-    "inception",
-    "maxvit",
-    "mnasnet",
-    "mobilenetv2",
-    "mobilenetv3",
-    "regnet",
-    "shufflenetv2",
-    "squeezenet",
-    "swin_transformer",
-    "vgg",
-    "vision_transformer",
-]
+# As `encoder_families` finds them in names without punctuation and case, and as `exclude` takes them.
+ENCODER_FAMILIES = (
+    *("alexnet", "convnext", "densenet", "efficientnet", "googlenet", "inception", "maxvit", "mnasnet", "mobilenet"),
+    *("regnet", "resnet", "shufflenet", "squeezenet", "swin", "vgg", "visiontransformer"),
+)
 TRAINING_METHODS = ("train_setup", "learn")
 DEFAULT_MAX_CHARS = 2400  # some 750 tokens
 MOST_ALIKE = 0.6  # of two snippets' lines, numbers apart, before they count as siblings
@@ -44,19 +28,6 @@ class Snippet:
 
     name: str
     code: str
-
-
-def torchvision_pool() -> list[tuple[str, str]]:
-    """(name, source) of torchvision's classification models, in name order, read without importing them.
-
-    Raises UsageError where torchvision is not installed.
-    """
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None or not spec.submodule_search_locations:
-        raise UsageError("torchvision is not installed, so it has no model sources to take snippets from")
-    folder = Path(spec.submodule_search_locations[0]) / "models"
-    paths = [folder / f"{name}.py" for name in TORCHVISION_NETS]
-    return [(path.stem, path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
 
 
 def sample_snippets(
@@ -85,6 +56,23 @@ def sample_snippets(
     if len(chosen) < k:
         raise UsageError(f"{k} snippets were asked for, but only {len(chosen)} of {len(nets)} Nets can give one")
     return chosen
+
+
+def encoder_families(source: str) -> tuple[str, ...]:
+    """The encoder families that a Net's code names: in its imports, classes, calls and attributes, comments left out.
+
+    Empty for a Net that names none, and for source that does not parse.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        for field in ("id", "attr", "name", "module"):
+            if isinstance(name := getattr(node, field, None), str):
+                names.add(_plain_name(name))
+    return tuple(family for family in ENCODER_FAMILIES if any(family in name for name in names))
 
 
 def key_blocks(source: str, max_chars: int = DEFAULT_MAX_CHARS, families: Iterable[str] = ()) -> str | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..candidate import Candidate
-from ..generator.base import Generator, Sampling
+from ..generator.base import Generator
 from ..prompt import sample_snippets
 from ..prompt.code_prompt import code_prompt
-from ..source.fixups import apply_fixups
-from .base import Check, Request, full_text
-from .finish import MARKUP_TOKENS, Finisher, ask, read_code
+from .asking import Draft, answered, draft
+from .base import Check, Request
+from .finish import MARKUP_TOKENS, Finisher, read_code
 
 PROMPT_TOKENS = 16_000
 # A Net has about 2,500 tokens. A model with little context keeps most of it for the prompt.
@@ -20,7 +19,11 @@ ANSWER_SHARE = 3 / 8
 
 
 def code_candidates(
-    generator: Generator, request: Request, pool: Sequence[tuple[str, str]], check: Check, known: Iterable[str] = ()
+    generator: Generator,
+    requests: Iterable[tuple[int, Request]],
+    pool: Sequence[tuple[str, str]],
+    check: Check,
+    known: Iterable[str] = (),
 ) -> Iterator[Candidate]:
     """Candidates whose code the model wrote; see `Strategy`.
 
@@ -29,34 +32,27 @@ def code_candidates(
     generator: of a recording it takes the response after the one that it mends. Raises UsageError where the pool has
     too few snippets or the model's context does not hold the instructions.
     """
-    context = generator.context_length
-    answer_tokens = request.answer_tokens or min(ANSWER_TOKENS, int(context * ANSWER_SHARE))
-    finisher = Finisher(generator, check, request, set(known), answer_tokens)
-    # A small model likes to hand the baseline back.
-    finisher.remember(apply_fixups(request.baseline_source).code)
-    for index in itertools.count():
-        seed = request.seed_of(index)
-        snippets = sample_snippets(pool, request.snippets, seed, exclude=request.exclude)
+    finisher = Finisher(generator, check, set(known))
+
+    def make(index: int, request: Request) -> Draft:
+        # A small model likes to hand the Net that it was shown back.
+        finisher.remember(request, request.baseline_source)
+        answer_tokens = request.answer_tokens or min(ANSWER_TOKENS, int(generator.context_length * ANSWER_SHARE))
+        snippets = sample_snippets(pool, request.snippets, request.seed_of(index), exclude=request.excluded)
         prompt = code_prompt(
             baseline_name=request.baseline_name,
             baseline_source=request.baseline_source,
             baseline_score=request.baseline_score,
             snippets=snippets,
             size=request.size,
-            budget_tokens=min(PROMPT_TOKENS, context - answer_tokens - MARKUP_TOKENS),
+            examples=request.examples,
+            avoid=request.avoid,
+            budget_tokens=min(PROMPT_TOKENS, generator.context_length - answer_tokens - MARKUP_TOKENS),
             count_tokens=generator.count_tokens,
         )
-        candidate = Candidate(
-            name=f"{finisher.prefix}-candidate{index}",
-            family=finisher.prefix,
-            source="",
-            model=generator.name,
-            seed=seed,
-            snippets=[snippet.name for snippet in snippets],
-            prompt=full_text(prompt),
-            dropped=list(prompt.dropped),
-        )
-        answer = ask(generator, prompt, Sampling(request.temperature, max_new_tokens=answer_tokens, seed=seed))
-        candidate.response = answer.text
-        finisher.finish(candidate, read_code(answer))
-        yield candidate
+        names = [snippet.name for snippet in snippets]
+        return draft("code", index, request, generator, prompt, answer_tokens, names)
+
+    for asked, answer in answered(generator, requests, make):
+        finisher.finish(asked, read_code(answer))
+        yield asked.candidate

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..architecture import Design, json_schema, render
 from ..candidate import Candidate, Outcome
 from ..errors import UsageError
-from ..generator.base import Generator, Sampling
-from ..lemur.registry import code_id
-from ..prompt import design_prompt, family, sample_snippets
-from .base import Check, Request, full_text
-from .finish import ask
+from ..generator.base import Generator
+from ..prompt import design_prompt, sample_snippets
+from .asking import Draft, answered, draft
+from .base import Check, Request
+from .finish import Finisher
 
 # The embedded model reads a prompt at the speed of two cores: so much context it gets at most.
 PROMPT_TOKENS = 1500
@@ -21,55 +20,44 @@ ANSWER_TOKENS = 256
 
 
 def design_candidates(
-    generator: Generator, request: Request, pool: Sequence[tuple[str, str]], check: Check, known: Iterable[str] = ()
+    generator: Generator,
+    requests: Iterable[tuple[int, Request]],
+    pool: Sequence[tuple[str, str]],
+    check: Check,
+    known: Iterable[str] = (),
 ) -> Iterator[Candidate]:
     """Candidates whose architecture the model chose; see `Strategy`.
 
     An answer that is no design, and a generator that fails, end their candidate as `no_code`.
     """
-    seen = set(known)
-    schema = json_schema(request.size)
-    prefix = family(request.snippets, request.baseline_name)
-    for index in itertools.count():
-        seed = request.seed_of(index)
-        snippets = sample_snippets(pool, request.snippets, seed)
+    finisher = Finisher(generator, check, set(known))
+
+    def make(index: int, request: Request) -> Draft:
         answer_tokens = request.answer_tokens or ANSWER_TOKENS
-        sampling = Sampling(temperature=request.temperature, max_new_tokens=answer_tokens, seed=seed)
+        snippets = sample_snippets(pool, request.snippets, request.seed_of(index), exclude=request.excluded)
+        schema = json_schema(request.size, request.pinned)
         prompt = design_prompt(
             baseline_name=request.baseline_name,
             baseline_source=request.baseline_source,
             baseline_score=request.baseline_score,
             snippets=snippets,
             choices=schema,
-            budget_tokens=min(PROMPT_TOKENS, generator.context_length - sampling.max_new_tokens),
+            examples=request.examples,
+            avoid=request.avoid,
+            budget_tokens=min(PROMPT_TOKENS, generator.context_length - answer_tokens),
             count_tokens=generator.count_tokens,
-            seed=seed,
+            seed=request.seed_of(index),
         )
-        answer = ask(generator, prompt, sampling, schema)
-        candidate = Candidate(
-            name=f"{prefix}-candidate{index}",
-            family=prefix,
-            source="",
-            model=generator.name,
-            seed=seed,
-            snippets=[snippet.name for snippet in snippets],
-            prompt=full_text(prompt),
-            dropped=list(prompt.dropped),
-            response=answer.text,
-        )
+        names = [snippet.name for snippet in snippets]
+        return draft("design", index, request, generator, prompt, answer_tokens, names, schema)
+
+    for asked, answer in answered(generator, requests, make):
+        candidate = asked.candidate
         try:
             design = Design.from_json(answer.text)
         except UsageError as error:
             candidate.end(Outcome.NO_CODE, answer.note or str(error))
         else:
             candidate.design = design.model_dump(mode="json")
-            candidate.source = render(design)
-            name = f"{prefix}-{code_id(candidate.source)}"
-            if name in seen:
-                # It keeps a name of its own: the trail of the Net that it repeats must stay.
-                candidate.end(Outcome.DUPLICATE, f"a Net with this code exists already: {name}")
-            else:
-                seen.add(name)
-                candidate.name = name
-                candidate.judge(check(candidate.source))
+            finisher.judge(candidate, render(design))
         yield candidate

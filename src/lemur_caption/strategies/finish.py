@@ -1,21 +1,20 @@
-"""From a response to a candidate's end, for every strategy whose model writes code: fix-ups, contract, repair."""
+"""From a response to a candidate's end, for every strategy: fix-ups, contract, repair."""
 
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..candidate import Candidate, Outcome, Repair, SourcePass
 from ..contract import ContractReport
-from ..errors import GeneratorError
-from ..generator.base import Generator, Prompt, Sampling
+from ..generator.base import Generator, Question, Sampling, generate_all
 from ..lemur.registry import code_id
-from ..prompt import family
 from ..prompt.code_prompt import repair_prompt
 from ..source.extraction import extract
 from ..source.fixups import apply_fixups
-from .base import Check, Request, full_text
+from .asking import Answer, Draft, full_text
+from .base import Check, Request
 
 # A repair is to change what is wrong and nothing else.
 REPAIR_TEMPERATURE = 0.2
@@ -24,15 +23,7 @@ MARKUP_TOKENS = 96
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A response's text, or why there is none. `note` also says that an answer was cut off."""
-
-    text: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Draft:
+class Reading:
     """The source that an answer gives, None where it has no code, and the passes that led to it."""
 
     source: str | None
@@ -40,31 +31,20 @@ class Draft:
     passes: list[SourcePass] = field(default_factory=list)
 
 
-def ask(generator: Generator, prompt: Prompt, sampling: Sampling, schema: dict[str, Any] | None = None) -> Answer:
-    """The generator's answer; where it fails, its error as the answer's note."""
-    try:
-        response = generator.generate(prompt, sampling, schema)
-    except GeneratorError as error:
-        return Answer(note=str(error))
-    # Half of a surrogate pair, which a server's JSON may hold, cannot be written to any file.
-    text = response.text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return Answer(text, f"cut off after {response.new_tokens} tokens" if response.truncated else "")
-
-
-def read_code(answer: Answer) -> Draft:
-    """The Net in an answer, after the fix-ups."""
+def read_code(answer: Answer) -> Reading:
+    """The code in an answer, after the fix-ups."""
     if answer.note and not answer.text:
-        return Draft(None, answer.note)
+        return Reading(None, answer.note)
     found = extract(answer.text)
     note = f"{found.note}; {answer.note}" if answer.note else found.note
     if found.code is None:
-        return Draft(None, note)
+        return Reading(None, note)
     fixed = apply_fixups(found.code)
     passes = [SourcePass("extraction", found.code, note)]
     for applied in fixed.applied:
         undone = "undone: the source would no longer parse" if applied.undone else ""
         passes.append(SourcePass(applied.name, applied.code, undone))
-    return Draft(fixed.code, note, passes)
+    return Reading(fixed.code, note, passes)
 
 
 @dataclass
@@ -73,82 +53,97 @@ class Finisher:
 
     generator: Generator
     check: Check
-    request: Request
     seen: set[str]
-    answer_tokens: int
 
-    @property
-    def prefix(self) -> str:
-        return family(self.request.snippets, self.request.baseline_name)
+    def remember(self, request: Request, source: str) -> None:
+        """Count a Net, as the fix-ups leave it, as one that exists."""
+        self.seen.add(_name(request.family, apply_fixups(source).code))
 
-    def name_of(self, source: str) -> str:
-        return f"{self.prefix}-{code_id(source)}"
-
-    def remember(self, source: str) -> None:
-        """Count a Net as one that exists."""
-        self.seen.add(self.name_of(source))
-
-    def finish(self, candidate: Candidate, draft: Draft) -> None:
-        """End the candidate as `no_code`, as `duplicate` or as the contract says, after repairs where it needs them.
-
-        A candidate with a source of its own is named for it; the others keep the name that they have.
-        """
-        candidate.passes = draft.passes
-        if draft.source is None:
-            candidate.end(Outcome.NO_CODE, draft.note)
+    def finish(self, asked: Draft, reading: Reading) -> None:
+        """End the candidate as `no_code`, as `duplicate` or as the contract says, after repairs where it needs them."""
+        candidate = asked.candidate
+        candidate.passes = reading.passes
+        if reading.source is None:
+            candidate.end(Outcome.NO_CODE, reading.note)
             return
-        candidate.source = draft.source
-        report = None if self._exists(candidate) else self._repair(candidate, self.check(draft.source))
+        self.judge(candidate, reading.source, asked)
+
+    def judge(self, candidate: Candidate, source: str, asked: Draft | None = None) -> None:
+        """End the candidate as `duplicate` or as the contract says of `source`; with `asked`, after repairs.
+
+        A candidate with a source of its own is named for it. A duplicate keeps the name that it has: the trail of the Net
+        that it repeats must stay.
+        """
+        candidate.source = source
+        report = None if self._exists(candidate) else self._check(candidate)
+        if report is not None and asked is not None:
+            report = self._repair(asked, report)
+        name = _name(candidate.family, candidate.source)
         if report is None:
-            name = self.name_of(candidate.source)
             candidate.end(Outcome.DUPLICATE, f"a Net with this code exists already: {name}")
             return
         candidate.judge(report)
-        candidate.name = self.name_of(candidate.source)
-        self.seen.add(candidate.name)
+        candidate.name = name
+        self.seen.add(name)
 
     def _exists(self, candidate: Candidate) -> bool:
-        return self.name_of(candidate.source) in self.seen
+        return _name(candidate.family, candidate.source) in self.seen
 
-    def _repair(self, candidate: Candidate, report: ContractReport) -> ContractReport | None:
+    def _check(self, candidate: Candidate) -> ContractReport:
+        started = time.perf_counter()
+        report = self.check(candidate.source)
+        candidate.seconds["check"] = candidate.seconds.get("check", 0.0) + time.perf_counter() - started
+        return report
+
+    def _repair(self, asked: Draft, report: ContractReport) -> ContractReport | None:
         """Send the source back until it is sound, the rounds are used up, or one changes nothing for the better.
 
         The last report, None where a repair arrived at a Net that exists.
         """
+        candidate = asked.candidate
         earlier = [_errors(report)]
-        while report.outcome is not None and len(candidate.repairs) < self.request.repairs:
-            repair = self._ask_repair(candidate, report)
+        while report.outcome is not None and len(candidate.repairs) < asked.request.repairs:
+            repair = self._ask_repair(asked, report)
             candidate.repairs.append(repair)
             if not repair.source or repair.source == candidate.source:
                 break
             candidate.source = repair.source
             if self._exists(candidate):
                 return None
-            report = self.check(repair.source)
+            report = self._check(candidate)
             if _errors(report) in earlier:
                 break
             earlier.append(_errors(report))
         return report
 
-    def _ask_repair(self, candidate: Candidate, report: ContractReport) -> Repair:
+    def _ask_repair(self, asked: Draft, report: ContractReport) -> Repair:
+        candidate = asked.candidate
         prompt = repair_prompt(candidate.source, report.findings)
         repair = Repair(full_text(prompt), [finding.to_dict() for finding in report.findings])
         count = self.generator.count_tokens
         needed = count(prompt.system) + count(prompt.user) + MARKUP_TOKENS
-        room = min(self.generator.context_length - needed, self.answer_tokens)
+        room = self.generator.context_length - needed
+        # A repair answers with the whole Net, whatever the strategy asked for at first.
         if room < count(candidate.source):
             repair.note = f"not asked: of {self.generator.context_length} tokens of context the prompt takes {needed}"
             return repair
         seed = random.Random(f"{candidate.seed}/repair{len(candidate.repairs)}").getrandbits(31)
-        temperature = min(REPAIR_TEMPERATURE, self.request.temperature)
-        answer = ask(self.generator, prompt, Sampling(temperature, max_new_tokens=room, seed=seed))
-        draft = read_code(answer)
-        repair.response, repair.passes = answer.text, draft.passes
-        if draft.source is None:
-            repair.note = draft.note
+        temperature = min(REPAIR_TEMPERATURE, asked.request.temperature)
+        limit = min(room, max(asked.question.sampling.max_new_tokens, 2 * count(candidate.source)))
+        question = Question(prompt, Sampling(temperature, max_new_tokens=limit, seed=seed))
+        answer = Answer.of(generate_all(self.generator, [question])[0])
+        answer.count(candidate)
+        reading = read_code(answer)
+        repair.response, repair.passes = answer.text, reading.passes
+        if reading.source is None:
+            repair.note = reading.note
         else:
-            repair.source = draft.source
+            repair.source = reading.source
         return repair
+
+
+def _name(family: str, source: str) -> str:
+    return f"{family}-{code_id(source)}"
 
 
 def _errors(report: ContractReport) -> frozenset[tuple[str, str]]:
