@@ -47,7 +47,8 @@ class ContractReport:
     """The contract's verdict on one Net.
 
     `ok` means no finding of severity error, and then `outcome` is None. `protections` says which of the sandbox's
-    protections were in force; `seconds` is wall time, also by stage in `stages`.
+    protections were in force; `seconds` is wall time, also by stage in `stages`. `fingerprint` is what a sound Net computes, as
+    a digest (see `contract.dynamic.fingerprint`), where one could be had.
     """
 
     ok: bool
@@ -56,6 +57,7 @@ class ContractReport:
     protections: dict[str, bool | str] = field(default_factory=dict)
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
+    fingerprint: str | None = None
 
     @classmethod
     def of(
@@ -81,4 +83,5 @@ class ContractReport:
             "protections": dict(self.protections),
             "seconds": self.seconds,
             "stages": dict(self.stages),
+            "fingerprint": self.fingerprint,
         }

@@ -8,8 +8,6 @@ import os
 import select as selectors
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -25,12 +23,12 @@ from lemur_caption.contract import worker
 from lemur_caption.contract.dynamic.rules import BY_ID
 from lemur_caption.contract.registry import wanted
 from lemur_caption.contract.report import ContractReport, Finding
+from lemur_caption.contract.sandbox.forkserver import ForkServer
 from lemur_caption.contract.sandbox.limits import Limits, Policy
-from lemur_caption.contract.sandbox.process import clean_environment, kill_group
+from lemur_caption.contract.sandbox.process import clean_environment
 from lemur_caption.contract.source_check import Profile, SourceRule, check_source
-from lemur_caption.errors import LemurCaptionError, UsageError
+from lemur_caption.errors import UsageError
 
-START_S = 120.0
 # How long after a candidate's wall time its supervisor may take to tidy up before it is killed as well.
 GRACE_S = 1.5
 ANSWER_BYTES = 4 << 20
@@ -187,13 +185,11 @@ class ValidatorPool:
         self._audit = audit
         self._free = threading.BoundedSemaphore(workers)
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
+        self._server: ForkServer | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> ValidatorPool:
-        with self._lock:
-            self._start()
+        self._running().start()
         return self
 
     def __exit__(
@@ -204,7 +200,11 @@ class ValidatorPool:
     def close(self) -> None:
         """End every process of the pool. A later `examine` starts it again."""
         with self._lock:
-            self._stop()
+            if self._server is not None:
+                self._server.stop()
+            if self._folder is not None:
+                self._folder.cleanup()
+            self._server = self._folder = None
 
     def validate(self, source: str | bytes, **options: Any) -> ContractReport:
         """`validate(source, pool=self, …)`."""
@@ -216,14 +216,11 @@ class ValidatorPool:
         request = {"source": source, "profile": profile, "policy": Policy(limits, audit=self._audit).to_dict()}
         payload = json.dumps(request).encode()
         with self._free:
-            ours, theirs = socket.socketpair()
-            with ours:
-                with theirs:
-                    self._hand_over(theirs)
+            with self._running().job() as job:
                 try:
-                    ours.settimeout(limits.wall_s + GRACE_S)
-                    ours.sendall(worker.HEADER.pack(len(payload)) + payload)
-                    self._read(ours, answer, time.monotonic() + limits.wall_s + GRACE_S)
+                    job.settimeout(limits.wall_s + GRACE_S)
+                    job.sendall(worker.HEADER.pack(len(payload)) + payload)
+                    self._read(job, answer, time.monotonic() + limits.wall_s + GRACE_S)
                 except (BrokenPipeError, ConnectionResetError, TimeoutError):
                     answer.ending = None
             if answer.ending is None and answer.supervisor is not None:
@@ -232,21 +229,6 @@ class ValidatorPool:
                     os.killpg(answer.supervisor, signal.SIGKILL)
         answer.conclude(limits)
         return answer
-
-    def _hand_over(self, theirs: socket.socket) -> None:
-        with self._lock:
-            for attempt in (1, 2):
-                self._start()
-                assert self._control is not None
-                try:
-                    socket.send_fds(self._control, [worker.JOB], [theirs.fileno()])
-                    return
-                except (BrokenPipeError, ConnectionResetError):
-                    self._stop()
-                    if attempt == 2:
-                        raise LemurCaptionError(
-                            "the contract's worker keeps ending; run it again, or use --static"
-                        ) from None
 
     def _read(self, stream: socket.socket, answer: Answer, deadline: float) -> None:
         pending, taken = b"", 0
@@ -262,43 +244,16 @@ class ValidatorPool:
             for line in lines:
                 answer.take(json.loads(line))
 
-    def _start(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            return
-        self._stop()
-        self._folder = tempfile.TemporaryDirectory(prefix="lemur-caption-")
-        home = Path(self._folder.name)
-        ours, theirs = socket.socketpair()
-        log = home / "worker.log"
-        with theirs, log.open("wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "lemur_caption.contract.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                cwd=home,
-                env=clean_environment(home) | {"CUDA_VISIBLE_DEVICES": ""},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                start_new_session=True,
-            )
-        self._control = ours
-        ready = selectors.select([ours], [], [], START_S)[0] and ours.recv(1)
-        if ready != worker.READY:
-            last = (log.read_text(errors="replace").strip().splitlines() or ["no message"])[-1]
-            self._stop()
-            raise LemurCaptionError(f"the contract's worker does not start ({last}); check the installation of torch")
-
-    def _stop(self) -> None:
-        if self._control is not None:
-            self._control.close()
-        if self._process is not None:
-            try:
-                self._process.wait(2)
-            except subprocess.TimeoutExpired:
-                kill_group(self._process)
-        if self._folder is not None:
-            self._folder.cleanup()
-        self._control = self._process = self._folder = None
+    def _running(self) -> ForkServer:
+        with self._lock:
+            if self._server is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="lemur-caption-")
+                home = Path(self._folder.name)
+                environment = clean_environment(home) | {"CUDA_VISIBLE_DEVICES": ""}
+                self._server = ForkServer(
+                    "lemur_caption.contract.worker", home, home / "worker.log", environment, "the contract's worker"
+                )
+            return self._server
 
 
 __all__ = ["Answer", "ValidatorPool", "validate"]

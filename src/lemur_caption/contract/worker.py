@@ -6,60 +6,20 @@ a candidate starts in milliseconds and meets no trace of the one before. The ser
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
 import secrets
-import select
-import signal
 import socket
 import struct
-import sys
 from typing import Any
 
-from lemur_caption.contract.sandbox import linux, syscalls
+from lemur_caption.contract.sandbox import forkserver, syscalls
 from lemur_caption.contract.sandbox.audit import forbid_actions
 from lemur_caption.contract.sandbox.limits import Policy
-from lemur_caption.contract.sandbox.supervise import Ending, Protections, leave_nothing, supervise
+from lemur_caption.contract.sandbox.supervise import Ending, Protections, supervise
 
-READY = b"R"
-JOB = b"J"
 HEADER = struct.Struct("!Q")
-
-
-def serve(control: socket.socket) -> None:
-    """Answer jobs until the caller closes its end."""
-    _warm_up()
-    control.sendall(READY)
-    while True:
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        if not select.select([control], [], [], 1.0)[0]:
-            continue
-        message, descriptors, _, _ = socket.recv_fds(control, 1, 4)
-        if not message:
-            break
-        for descriptor in descriptors:
-            _start(descriptor, control)
-    leave_nothing()
-
-
-def _start(descriptor: int, control: socket.socket) -> None:
-    server = os.getpid()
-    if os.fork() == 0:
-        status = 1
-        try:
-            os.setsid()
-            linux.die_with_parent(server)
-            control.close()
-            with socket.socket(fileno=descriptor) as job:
-                _answer(job)
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(descriptor)
 
 
 def _answer(job: socket.socket) -> None:
@@ -173,11 +133,5 @@ def _warm_up() -> None:
     gc.freeze()  # keeps the collector of each fork from touching, and so copying, the pages that all share
 
 
-def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to handle
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError), socket.socket(fileno=int(sys.argv[1])) as control:
-        serve(control)
-
-
 if __name__ == "__main__":
-    main()
+    forkserver.serve(_warm_up, _answer)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lemur_caption.contract.dynamic.build import check_build
+from lemur_caption.contract.dynamic.fingerprint import fingerprint
 from lemur_caption.contract.dynamic.meaning import check_meaning, check_sees_image
 from lemur_caption.contract.dynamic.probe import CHANNELS, SIZE, WORDS, Ended, Failed, Probe, Stop
 from lemur_caption.contract.dynamic.shapes import check_shapes
@@ -18,8 +19,8 @@ Send = Callable[[dict[str, Any]], None]
 
 
 def run_contract(source: str, *, profile: str, parameter_budget: int, send: Send) -> None:
-    """Examine a Net and `send` messages: `stage` as one begins, its `finding`s and `seconds`, and at the end `done`
-    or `ended` with an outcome."""
+    """Examine a Net and `send` messages: `stage` as one begins, its `finding`s and `seconds`, and at the end the
+    `fingerprint` of a sound Net and `done`, or `ended` with an outcome."""
     torch.set_num_threads(1)
     probe = Probe(source, strict=profile == "strict", parameter_budget=parameter_budget)
     stages: list[tuple[str, Callable[[Probe], None]]] = [
@@ -47,6 +48,8 @@ def run_contract(source: str, *, profile: str, parameter_budget: int, send: Send
         send({"kind": "seconds", "stage": name, "seconds": time.perf_counter() - started})
         if not go_on:
             break
+    if go_on and not any(finding.severity == "error" for finding in probe.findings):
+        send({"kind": "fingerprint", "fingerprint": fingerprint(probe)})
     send({"kind": "done"})
 
 
