@@ -371,7 +371,7 @@ def test_half_a_surrogate_pair_does_not_stop_the_trail(tmp_path):
 
 
 def test_an_unknown_strategy_is_refused():
-    with pytest.raises(UsageError, match="unknown strategy `delta2`; lemur-caption has code, design"):
+    with pytest.raises(UsageError, match="unknown strategy `delta2`; lemur-caption has code, delta, blocks, design"):
         get_strategy("delta2")
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lemur_caption.source.fixups import MAX_CHARACTERS, PASSES, AppliedPass, Pass, apply_fixups
 from lemur_caption.source.fixups.brackets import balance_brackets
-from lemur_caption.source.fixups.scan import parse, scan
+from lemur_caption.source.fixups.scan import parse, scan, statements
 from sound_net import SOUND_NET
 
 NETS = [
@@ -49,6 +49,44 @@ EXAMPLES = {
     "unfinished-headers": ("unfinished", "x = 1\nclass A:\n    def f(self):", "x = 1\n"),
     "unfinished-decorator": ("unfinished", "x = 1\n@torch.no_grad()", "x = 1\n"),
     "unfinished-leaves-brackets": ("unfinished", "x = 1\ny = f(1\n", "x = 1\ny = f(1\n"),
+    "missing-colon-method": (
+        "missing-colon",
+        "class A:\n    def f(self):\n        return 1\n\n    def g(self, x=(1, 2))  # more\n        return x\n",
+        "class A:\n    def f(self):\n        return 1\n\n    def g(self, x=(1, 2)):  # more\n        return x\n",
+    ),
+    "missing-colon-class": ("missing-colon", "class A(B)\n    x = 1\n", "class A(B):\n    x = 1\n"),
+    "missing-colon-every-header": (
+        "missing-colon",
+        "for i in x\n    if i\n        y = 1\n    elif f(i) > {1: 2}[i]\n        y = 2\n    else\n        y = 3\n"
+        "while x[1:]\n    try\n        y = 1\n    except E as e\n        y = 2\n    finally\n        y = 3\n"
+        "with f() as g\n    if lambda: 1\n        y = 4\n",
+        "for i in x:\n    if i:\n        y = 1\n    elif f(i) > {1: 2}[i]:\n        y = 2\n    else:\n        y = 3\n"
+        "while x[1:]:\n    try:\n        y = 1\n    except E as e:\n        y = 2\n    finally:\n        y = 3\n"
+        "with f() as g:\n    if lambda: 1:\n        y = 4\n",
+    ),
+    "missing-colon-no-body": ("missing-colon", "def f(x)\ny = 1\n", "def f(x):\ny = 1\n"),
+    "missing-colon-and-bracket": ("missing-colon", "def f(x, y\n    return x\n", "def f(x, y:\n    return x\n"),
+    "missing-colon-several-lines": (
+        "missing-colon",
+        "def f(\n    x,\n    y,\n)\n    return x\n",
+        "def f(\n    x,\n    y,\n):\n    return x\n",
+    ),
+    "missing-colon-inline-stays": ("missing-colon", "if x: y = 1\nz = (\n", "if x: y = 1\nz = (\n"),
+    "missing-colon-not-in-expressions": ("missing-colon", "x = [\nfor i in y\n]\n", "x = [\nfor i in y\n]\n"),
+    "missing-colon-half-a-header-stays": ("missing-colon", "def f(\n    return 1\n", "def f(\n    return 1\n"),
+    "missing-colon-prose-stays": ("missing-colon", "for example this\n    x = 1\n", "for example this\n    x = 1\n"),
+    "unfinished-try": (
+        "unfinished-try",
+        "def f():\n    try:\n        x = 1\n\n    return x\n",
+        "def f():\n    try:\n        x = 1\n    finally:\n        pass\n\n    return x\n",
+    ),
+    "unfinished-try-at-the-end": ("unfinished-try", "try:\n    x = 1", "try:\n    x = 1\nfinally:\n    pass"),
+    "unfinished-try-within-another": (
+        "unfinished-try",
+        "try:\n    try:\n        x = 1\nexcept E:\n    x = 2\n",
+        "try:\n    try:\n        x = 1\n    finally:\n        pass\nexcept E:\n    x = 2\n",
+    ),
+    "unfinished-try-only-if-it-helps": ("unfinished-try", "try:\n    x = (\n", "try:\n    x = (\n"),
     "brackets-end-of-file": ("brackets", "x = f(1, [2, 3\n", "x = f(1, [2, 3])\n"),
     "brackets-before-comment": ("brackets", "x = f(1  # one)\ny = 2\n", "x = f(1)  # one)\ny = 2\n"),
     "brackets-before-colon": ("brackets", "if f(1:\n    x = 1\n", "if f(1):\n    x = 1\n"),
@@ -79,6 +117,11 @@ EXAMPLES = {
         "indentation",
         "def f():\n    x = 1\n  y = 2\n    return y\n",
         "def f():\n    x = 1\n    y = 2\n    return y\n",
+    ),
+    "indentation-headers-leave-blocks": (
+        "indentation",
+        "class A:\n    def f(self):\n        return 1\n    def g(\n        return 2\n",
+        "class A:\n    def f(self):\n        return 1\n    def g(\n        return 2\n",
     ),
     "indentation-all": ("indentation", "  x = 1\n  def f():\n      return x\n", "x = 1\ndef f():\n      return x\n"),
     "empty-body-class": ("empty-body", "class A:\n\nx = 1\n", "class A:\n    pass\n\nx = 1\n"),
@@ -199,6 +242,21 @@ def test_source_too_long_or_too_deep_comes_back():
 
 def _single_drops(net: str) -> list[str]:
     return [net[: token.start] + net[token.end :] for token in scan(net) if token.kind in ("open", "close")]
+
+
+def test_single_dropped_colons_are_mended():
+    """The colon of every header of every Net, one at a time: all give the Net again."""
+    total = exact = 0
+    for net in NETS:
+        wanted = ast.dump(ast.parse(net))
+        for statement in statements(net):
+            if statement.opens_block:
+                code = net[: statement.end - 1] + net[statement.end :]
+                fixed = apply_fixups(code)
+                total += 1
+                exact += fixed.parses and ast.dump(ast.parse(fixed.code)) == wanted
+    assert total > 60
+    assert exact == total, f"{exact} of {total}"
 
 
 @pytest.mark.slow

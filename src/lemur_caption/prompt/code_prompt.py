@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from lemur_caption.contract.report import Finding
 from lemur_caption.errors import UsageError
 from lemur_caption.generator.base import Prompt
-from lemur_caption.prompt.render import SIZES, cut, render_template
+from lemur_caption.prompt.render import cut, fitted, render_template
 from lemur_caption.prompt.snippets import Snippet
 
 # The baseline is what the model is to change: where code must be cut, it stays so many times as long as a snippet.
@@ -18,6 +17,10 @@ BASELINE_SHARE = 6
 AROUND = 2
 # A Net with more to mend than this is told the first ones: after them the rest often reads differently.
 MOST_FINDINGS = 12
+
+
+Template = Callable[[str, list[Snippet]], tuple[str, str]]
+"""Another prompt in place of ours: the baseline's code, empty where it does not fit, and snippets to system and user text."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,13 @@ def code_prompt(
     count_tokens: Callable[[str], int],
     examples: Sequence[tuple[str, float]] = (),
     avoid: Sequence[str] = (),
+    template: Template | None = None,
 ) -> Prompt:
     """Ask for a whole Net as one Python file, starting from a baseline and inspired by snippets.
 
     `baseline_score` is its BLEU-4 in [0, 1], None where it has not been measured; `size` is `pocket` or `full`. `examples`
-    are Nets that trained well, a line and a score each, and `avoid` says what went wrong, a line each. System
+    are Nets that trained well, a line and a score each, and `avoid` says what went wrong, a line each. `template` says
+    all of it in other words. System
     and user text have at most `budget_tokens` tokens together (chat markup comes on top): snippets are shortened first,
     then the baseline as well, then snippets are left out, the last first, at last the baseline. The prompt's
     `dropped` says what went. Raises UsageError for an unknown size, and where the budget does not even hold the instructions.
@@ -65,7 +70,7 @@ def code_prompt(
         raise UsageError(f"unknown size {size!r}: choose {' or '.join(SCALES)}")
     system = render_template("code/system.jinja")
 
-    def shortened(count: int, snippet_size: int | None, baseline_size: int | None = None) -> Prompt:
+    def shortened(count: int, snippet_size: int | None, baseline_size: int | None) -> Prompt:
         """The prompt with `count` snippets; code is cut to so many characters, or whole where that is None."""
         notes: list[str] = []
         baseline = cut(f"baseline {baseline_name}", baseline_source, baseline_size, notes, True)
@@ -74,41 +79,15 @@ def code_prompt(
             if code := cut(f"snippet {snippet.name}", snippet.code, snippet_size, notes):
                 shown.append(Snippet(snippet.name, code))
         notes += [f"snippet {snippet.name}" for snippet in snippets[count:]]
+        if template is not None:
+            return Prompt(*template(baseline, shown), tuple(notes))
         context = {"name": baseline_name, "score": baseline_score, "code": baseline} if baseline else None
         user = render_template(
             "code/user.jinja", baseline=context, snippets=shown, scale=SCALES[size], examples=examples, avoid=avoid
         )
         return Prompt(system, user, tuple(notes))
 
-    def fits(prompt: Prompt) -> bool:
-        return count_tokens(prompt.system) + count_tokens(prompt.user) <= budget_tokens
-
-    def largest(make: Callable[[int], Prompt]) -> Prompt | None:
-        """The prompt with the longest code that fits; None where not even the shortest code does."""
-        best = make(SIZES[0])
-        if not fits(best):
-            return None
-        for characters in SIZES[1:]:
-            longer = make(characters)
-            if not fits(longer):
-                break
-            best = longer
-        return best
-
-    def all_shortened(count: int, characters: int) -> Prompt:
-        return shortened(count, characters, characters * BASELINE_SHARE)
-
-    if fits(prompt := shortened(len(snippets), None)):
-        return prompt
-    if found := largest(partial(shortened, len(snippets))):
-        return found
-    for count in range(len(snippets), -1, -1):
-        if found := largest(partial(all_shortened, count)):
-            return found
-    if fits(prompt := shortened(0, None, 0)):
-        return prompt
-    needed = count_tokens(prompt.system) + count_tokens(prompt.user)
-    raise UsageError(f"the prompt needs {needed} tokens without any code, and the budget is {budget_tokens}; raise it")
+    return fitted(shortened, len(snippets), BASELINE_SHARE, budget_tokens, count_tokens)
 
 
 def repair_prompt(code: str, findings: Sequence[Finding]) -> Prompt:

@@ -7,7 +7,7 @@ import random
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jinja2
@@ -99,6 +99,49 @@ def cut(what: str, code: str, size: int | None, notes: list[str], keep_definitio
     if cut.dropped:
         notes.append(f"{what}: {'; '.join(cut.dropped)}")
     return cut.code
+
+
+def fitted(
+    shortened: Callable[[int, int | None, int | None], Prompt],
+    snippets: int,
+    baseline_share: int,
+    budget_tokens: int,
+    count_tokens: Callable[[str], int],
+) -> Prompt:
+    """The prompt with the most code that has at most `budget_tokens` tokens, system and user text together.
+
+    `shortened(count, snippet_size, baseline_size)` makes it with `count` of `snippets` snippets, code cut to so many
+    characters or whole where that is None. Snippets are shortened first, then the baseline as well, to `baseline_share`
+    times as much, then snippets are left out, the last first, at last the baseline. Raises UsageError where the
+    budget does not even hold the instructions.
+    """
+
+    def needed(prompt: Prompt) -> int:
+        return count_tokens(prompt.system) + count_tokens(prompt.user)
+
+    def largest(make: Callable[[int], Prompt]) -> Prompt | None:
+        """The prompt with the longest code that fits; None where not even the shortest code does."""
+        if needed(make(SIZES[0])) > budget_tokens:
+            return None
+        low = bisect(SIZES, budget_tokens, lo=1, key=lambda characters: needed(make(characters)))
+        return make(SIZES[low - 1])
+
+    def all_shortened(count: int, characters: int) -> Prompt:
+        return shortened(count, characters, characters * baseline_share)
+
+    if needed(prompt := shortened(snippets, None, None)) <= budget_tokens:
+        return prompt
+    if found := largest(lambda characters: shortened(snippets, characters, None)):
+        return found
+    for count in range(snippets, -1, -1):
+        if found := largest(partial(all_shortened, count)):
+            return found
+    bare = shortened(0, None, 0)
+    if needed(bare) <= budget_tokens:
+        return bare
+    raise UsageError(
+        f"the prompt needs {needed(bare)} tokens without any code, and the budget is {budget_tokens}; raise it"
+    )
 
 
 def _fields(schema: Mapping[str, Any], order: random.Random) -> list[Field]:

@@ -12,6 +12,7 @@ from ..candidate import Candidate
 from ..contract import ContractReport
 from ..generator.base import Generator
 from ..prompt import encoder_families, family
+from ..prompt.code_prompt import Template
 
 Check = Callable[[str], ContractReport]
 """Holds a source against the contract."""
@@ -27,7 +28,8 @@ class Request:
 
     `lineage` is the baseline that names the family, where the Net to start from is another one. `parents` are the names
     of the Nets that the request was made from, `examples` what has trained well, a line and its score each, `avoid` what
-    has gone wrong, and `pinned` the fields of a design that are not the model's to choose.
+    has gone wrong, `pinned` the fields of a design that are not the model's to choose, and `template` the words of the
+    `code` strategy's prompt where they are not ours.
     """
 
     baseline_name: str
@@ -45,6 +47,7 @@ class Request:
     examples: tuple[tuple[str, float], ...] = ()
     avoid: tuple[str, ...] = ()
     pinned: Mapping[str, Any] = field(default_factory=dict)
+    template: Template | None = None
 
     def seed_of(self, index: int) -> int:
         """The seed of candidate `index`. It depends on nothing else, so a run can go on where another stopped."""

@@ -47,6 +47,7 @@ def code_candidates(
             size=request.size,
             examples=request.examples,
             avoid=request.avoid,
+            template=request.template,
             budget_tokens=min(PROMPT_TOKENS, generator.context_length - answer_tokens - MARKUP_TOKENS),
             count_tokens=generator.count_tokens,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..candidate import Candidate, Outcome, Repair, SourcePass
@@ -12,7 +13,7 @@ from ..generator.base import Generator, Question, Sampling, generate_all
 from ..lemur.registry import code_id
 from ..prompt.code_prompt import repair_prompt
 from ..source.extraction import extract
-from ..source.fixups import apply_fixups
+from ..source.fixups import FixedSource, apply_fixups
 from .asking import Answer, Draft, full_text
 from .base import Check, Request
 
@@ -39,21 +40,37 @@ def read_code(answer: Answer) -> Reading:
     note = f"{found.note}; {answer.note}" if answer.note else found.note
     if found.code is None:
         return Reading(None, note)
-    fixed = apply_fixups(found.code)
-    passes = [SourcePass("extraction", found.code, note)]
-    for applied in fixed.applied:
-        undone = "undone: the source would no longer parse" if applied.undone else ""
-        passes.append(SourcePass(applied.name, applied.code, undone))
-    return Reading(fixed.code, note, passes)
+    return after_fixups(SourcePass("extraction", found.code, note))
+
+
+def after_fixups(*passes: SourcePass) -> Reading:
+    """What the last of the passes left, after the fix-ups as well."""
+    fixed = apply_fixups(passes[-1].source)
+    return Reading(fixed.code, passes[-1].note, [*passes, *as_passes(fixed)])
+
+
+def as_passes(fixed: FixedSource) -> list[SourcePass]:
+    """The fix-ups that changed something, as the trail keeps them."""
+    undone = "undone: the source would no longer parse"
+    return [SourcePass(applied.name, applied.code, undone if applied.undone else "") for applied in fixed.applied]
+
+
+def read_whole(answer: Answer, mended: str) -> Reading:
+    """A repair that answers with the whole Net."""
+    return read_code(answer)
 
 
 @dataclass
 class Finisher:
-    """Takes the candidates of one run to their ends. `seen` are the names of Nets that exist."""
+    """Takes the candidates of one run to their ends. `seen` are the names of Nets that exist.
+
+    `read_repair` reads the answer to a repair, given the source that it mends.
+    """
 
     generator: Generator
     check: Check
     seen: set[str]
+    read_repair: Callable[[Answer, str], Reading] = read_whole
 
     def remember(self, request: Request, source: str) -> None:
         """Count a Net, as the fix-ups leave it, as one that exists."""
@@ -133,7 +150,7 @@ class Finisher:
         question = Question(prompt, Sampling(temperature, max_new_tokens=limit, seed=seed))
         answer = Answer.of(generate_all(self.generator, [question])[0])
         answer.count(candidate)
-        reading = read_code(answer)
+        reading = self.read_repair(answer, candidate.source)
         repair.response, repair.passes = answer.text, reading.passes
         if reading.source is None:
             repair.note = reading.note

@@ -62,7 +62,7 @@ def extract(response: str) -> Extraction:
     several blocks that are Nets to the same degree the last one wins; what it uses and other blocks define is added.
     """
     text = response.replace("\r\n", "\n").replace("\r", "\n")[-5 * MAX_CHARACTERS :]
-    answers, thoughts = _split_thinking(text)
+    answers, thoughts = split_thinking(text)
     seen = 0
     for regions, place in ((answers, ""), (thoughts, " in the reasoning")):
         blocks = [block for number, region in enumerate(regions) for block in _blocks(region, number)]
@@ -82,7 +82,7 @@ def extract(response: str) -> Extraction:
     return Extraction(None, f"{seen} block(s) of code, none defines a class", seen)
 
 
-def _split_thinking(text: str) -> tuple[list[str], list[str]]:
+def split_thinking(text: str) -> tuple[list[str], list[str]]:
     """The answer's and the reasoning's parts. A `</think>` alone ends reasoning that began with the response."""
     answers: list[str] = []
     thoughts: list[str] = []

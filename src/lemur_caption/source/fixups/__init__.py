@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from lemur_caption.source.fixups.brackets import balance_brackets
 from lemur_caption.source.fixups.device import follow_device
+from lemur_caption.source.fixups.headers import add_missing_colons, finish_try
 from lemur_caption.source.fixups.hyperparameters import overwrite_hyperparameters
 from lemur_caption.source.fixups.imports import add_missing_imports, import_nn_once
 from lemur_caption.source.fixups.layout import align_blocks, cut_unfinished, expand_tabs, fill_empty_bodies
@@ -65,9 +66,11 @@ SYNTAX_PASSES = (
     Pass("characters", plain_characters),
     Pass("tabs", expand_tabs),
     Pass("unfinished", cut_unfinished),
+    Pass("missing-colon", add_missing_colons),
     Pass("brackets", balance_brackets),
     Pass("indentation", align_blocks),
     Pass("empty-body", fill_empty_bodies),
+    Pass("unfinished-try", finish_try),
 )
 PASSES: tuple[Pass, ...] = (
     *SYNTAX_PASSES,

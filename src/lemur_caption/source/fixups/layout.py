@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lemur_caption.source.fixups.brackets import balance_brackets
-from lemur_caption.source.fixups.scan import Line, Statement, parse, parses_alone, scan, statements
+from lemur_caption.source.fixups.headers import has_colon
+from lemur_caption.source.fixups.scan import HEADERS, Line, Statement, parse, parses_alone, scan, statements
 
 STEP = 4
 
@@ -80,7 +81,7 @@ def align_blocks(code: str) -> str:
     for number, statement in enumerate(found):
         raw = statement.indent
         following = found[number + 1] if number + 1 < len(found) else None
-        if previous is not None and previous.opens_block and raw > levels[-1][0]:
+        if previous is not None and _opens(previous) and raw > levels[-1][0]:
             levels.append((raw, max(levels[-1][1] + 1, raw)))
         elif raw < levels[-1][0]:
             _leave_blocks(levels, statement, following)
@@ -92,10 +93,15 @@ def align_blocks(code: str) -> str:
     return _moved(code, moves)
 
 
+def _opens(statement: Statement) -> bool:
+    """Whether a block is to follow, and be it under a class or function that is beyond mending."""
+    return statement.opens_block or (statement.keyword in ("class", "def") and not has_colon(statement))
+
+
 def _leave_blocks(levels: list[tuple[int, int]], statement: Statement, following: Statement | None) -> None:
     raw = statement.indent
     # Nothing that Python reads goes deeper after a plain statement: this one alone slipped out of its block.
-    goes_on = following is not None and following.indent == levels[-1][0] and not statement.opens_block
+    goes_on = following is not None and following.indent == levels[-1][0] and statement.keyword not in HEADERS
     if goes_on:
         return
     while len(levels) > 1 and raw < levels[-1][0]:
