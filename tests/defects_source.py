@@ -145,6 +145,28 @@ DEFECTS: dict[str, Defect] = {
         "LC106",
         replace("lr=prm['lr'], betas=(momentum, 0.999))", "betas=(momentum, 0.999))\n        prm['lr'] = 1"),
     ),
+    # LC107: what NNGPT's gate reads in the text
+    "learn_two_spaces": ("LC107", replace("def learn(", "def  learn(")),
+    "learn_space_before_bracket": ("LC107", replace("def learn(", "def learn (")),
+    "learn_by_assignment": (
+        "LC107",
+        lambda s: s.replace("    def learn(", "    def _learn(").replace(
+            "\n\n\ndef unused", "\n\n    learn = _learn\n\n\ndef unused"
+        ),
+    ),
+    "hyperparameters_first_in_file": ("LC107", lambda s: SHP.lstrip() + "\n\n" + s.replace(SHP, "")),
+    "hyperparameters_twice": (
+        "LC107",
+        lambda s: (
+            s
+            + "\n\nclass Other:\n    def supported_hyperparameters(self):\n        return supported_hyperparameters()\n"
+        ),
+    ),
+    "momentum_in_pieces": ("LC107", replace("prm['momentum']", "prm['mo' 'mentum']")),
+    "dataclass_with_text_annotations": (
+        "LC107",
+        _head("from dataclasses import dataclass\n\n\n@dataclass\nclass Sizes:\n    hidden: 'int' = 1\n\n"),
+    ),
     # LC110: imports
     "import_invented_layer": ("LC110", _head("from torch.nn import SelfAttention")),
     "import_invented_module": ("LC110", _head("import torch.nn.attention_layers")),

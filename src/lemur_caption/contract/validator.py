@@ -82,6 +82,7 @@ def validate(
         seconds=time.perf_counter() - started,
         stages=stages | answer.stages,
     )
+    report.fingerprint = answer.fingerprint if report.ok else None
     return report
 
 
@@ -96,6 +97,7 @@ class Answer:
     stage: str = "before the first check"
     done: bool = False
     ending: dict[str, Any] | None = None
+    fingerprint: str | None = None
     supervisor: int | None = None
 
     def take(self, message: dict[str, Any]) -> None:
@@ -110,6 +112,8 @@ class Answer:
             self.stages[message["stage"]] = message["seconds"]
         elif kind == "finding":
             self.findings.append(Finding(**message))
+        elif kind == "fingerprint":
+            self.fingerprint = message["fingerprint"]
         elif kind == "ended" and self.outcome is None:
             self.outcome = Outcome(message["outcome"])
             self._blame(message["text"], message["line"])

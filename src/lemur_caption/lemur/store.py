@@ -51,6 +51,13 @@ class Store:
                 ) from error
         self._list_transform(prm["transform"])
 
+    def has_epoch(self, name: str, dataset: str, metric: str, epoch: int, prm: dict[str, Any]) -> bool:
+        """Whether LEMUR has this epoch of this Net with the same hyperparameters, which `prm["uid"]` stands for."""
+        query = "SELECT 1 FROM stat WHERE task = ? AND dataset = ? AND metric = ? AND nn = ? AND epoch = ? AND prm = ?"
+        with connect(self.lemur, read_only=True) as connection:
+            key = (TASK, dataset, metric, name, epoch, prm["uid"])
+            return connection.execute(query, key).fetchone() is not None
+
     def _list_transform(self, transform: str) -> None:
         """LEMUR joins results with the code of their transform, but its writer does not store that."""
         path = self.lemur.package / "transform" / f"{transform}.py"
@@ -95,6 +102,12 @@ class Store:
         with connect(self.lemur, read_only=True) as connection:
             return {row[0] for row in connection.execute("SELECT name FROM nn")}
 
+    def captioning_nets(self) -> list[tuple[str, str]]:
+        """The Nets that have captioning results, (name, code) each, in order of name."""
+        query = "SELECT name, code FROM nn WHERE name IN (SELECT nn FROM stat WHERE task = ?) ORDER BY name"
+        with connect(self.lemur, read_only=True) as connection:
+            return [(name, code) for name, code in connection.execute(query, (TASK,))]
+
     def snippet_pool(self, release: Path | None = None) -> list[tuple[str, str]]:
         """The Nets that snippets are drawn from: an nn-dataset release's, else this store's, else torchvision's.
 
@@ -119,6 +132,18 @@ class Store:
 
             nets = ab.nn.api.data(task="img-classification", nn=tuple(names), unique_nn=True)
         return sorted(zip(nets["nn"], nets["nn_code"], strict=True))
+
+    def results(self, task: str = TASK) -> list[dict[str, Any]]:
+        """LEMUR's results of a task, the best of each Net, dataset, metric and epoch, as `ab.nn.api.data` gives them."""
+        with quiet():
+            from ab.nn.util.db.Read import data
+
+            return list(data(only_best_accuracy=True, task=task))
+
+    def best_result(self, name: str) -> dict[str, Any] | None:
+        """LEMUR's captioning result of a Net with the highest accuracy; None where it has none."""
+        found = [row for row in self.results() if row["nn"] == name]
+        return max(found, key=lambda row: float(row["accuracy"]), default=None)
 
     def counts(self) -> dict[str, int]:
         """How many Nets, results and captioning results the store holds."""

@@ -35,8 +35,8 @@ from lemur_caption.contract.dynamic.probe import (
 )
 
 IMAGES = 2
-# A pocket Net takes a quarter of a second and some 3,000 operations.
-MOST_SECONDS = 3.0
+# On the processor; a pocket Net takes about a third of one, and some thousands of operations.
+MOST_SECONDS = 5.0
 MOST_OPERATIONS = 200_000
 PLAIN = (bool, int, str, complex, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
 

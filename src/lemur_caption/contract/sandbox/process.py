@@ -59,6 +59,21 @@ class Finished:
     ending: dict[str, Any]
     protections: dict[str, bool | str]
 
+    @classmethod
+    def of(cls, ending: dict[str, Any]) -> Finished:
+        """From the supervisor's account, with `forbidden`, `out_of_cpu` and `protections`."""
+        return cls(_outcome(ending), ending, ending.pop("protections"))
+
+    @classmethod
+    def timed_out(cls) -> Finished:
+        """The supervisor itself did not come to an end in time."""
+        return cls(Outcome.TIMEOUT, {"reason": "timeout", "code": signal.SIGKILL}, {})
+
+    @classmethod
+    def untold(cls, status: int | None) -> Finished:
+        """The supervisor ended without an account."""
+        return cls(Outcome.RUNTIME_ERROR, {"reason": "exit", "code": status}, {})
+
 
 class SandboxedProcess:
     """A program under way in the sandbox; a context manager that leaves nothing of it running.
@@ -78,6 +93,11 @@ class SandboxedProcess:
             if stream is not None:
                 stream.close()
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to its end."""
+        return self.popen.poll() is not None
+
     def kill(self) -> None:
         """End it, and all that it started. The supervisor's death takes the program along."""
         kill_group(self.popen)
@@ -89,12 +109,9 @@ class SandboxedProcess:
             self.popen.wait(max(left, 0.0))
         except subprocess.TimeoutExpired:
             self.kill()
-            return Finished(Outcome.TIMEOUT, {"reason": "timeout", "code": signal.SIGKILL}, {})
+            return Finished.timed_out()
         told = self._status.read()
-        if not told:
-            return Finished(Outcome.RUNTIME_ERROR, {"reason": "exit", "code": self.popen.returncode}, {})
-        ending = json.loads(told)
-        return Finished(_outcome(ending), ending, ending.pop("protections"))
+        return Finished.of(json.loads(told)) if told else Finished.untold(self.popen.returncode)
 
 
 def _outcome(ending: dict[str, Any]) -> Outcome | None:

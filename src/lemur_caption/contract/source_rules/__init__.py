@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 
 from lemur_caption.contract.report import Finding
 from lemur_caption.contract.rule import Rule
-from lemur_caption.contract.source_rules import api, module_work, names, parse, safety, torch_calls, torch_names
+from lemur_caption.contract.source_rules import api, module_work, names, nngpt, parse, safety, torch_calls, torch_names
 
 RULES: tuple[Rule, ...] = (
     parse.SYNTAX,
     *api.RULES,
+    *nngpt.RULES,
     *torch_names.RULES,
     *torch_calls.RULES,
     *names.RULES,
@@ -29,6 +30,7 @@ def _always(check: Callable[[parse.Source], Iterator[Finding]]) -> Check:
 CHECKS: tuple[tuple[tuple[Rule, ...], Check], ...] = (
     ((api.NET_CLASS, api.METHODS, api.ARGUMENTS), api.check_net),
     ((api.HYPERPARAMETERS, api.USED), api.check_hyperparameters),
+    (nngpt.RULES, nngpt.check),
     (torch_names.RULES, _always(torch_names.check)),
     (torch_calls.RULES, _always(torch_calls.check)),
     ((names.UNDEFINED, names.LOCAL), _always(names.check_names)),
