@@ -25,11 +25,15 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
-def coco_mini() -> Path:
-    """Real COCO photographs and captions, where a checkout has them beside it."""
+def coco_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real COCO photographs and captions, where a checkout has them beside it; caches made of them stay out of there."""
     if not COCO_MINI.is_dir():
         pytest.skip("shared/data/coco-mini is not beside this checkout")
-    return COCO_MINI
+    folder = tmp_path_factory.mktemp("coco-mini")
+    for entry in COCO_MINI.iterdir():
+        if not entry.name.startswith("."):
+            (folder / entry.name).symlink_to(entry)
+    return folder
 
 
 @pytest.fixture(scope="session")

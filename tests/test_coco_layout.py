@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import pickle
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,12 +12,11 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from lemur_caption.dataset import coco
-from lemur_caption.dataset.coco import IMAGENET_NORM, MAX_CAPTION_LENGTH, CaptionDataset, load
+from lemur_caption.dataset.captions import MAX_CAPTION_LENGTH
+from lemur_caption.dataset.coco import IMAGENET_NORM, CaptionDataset, load
 from lemur_caption.dataset.shapes import render_shapes
 from lemur_caption.dataset.vocabulary import EOS, PAD, SOS, SPECIALS, UNK, Vocabulary, tokenize
 from lemur_caption.errors import DatasetError
-
-COCO_MINI = Path(__file__).resolve().parents[2] / "shared" / "data" / "coco-mini"
 
 to_32 = transforms.Compose(
     [transforms.Resize(32), transforms.CenterCrop(32), transforms.ToTensor(), transforms.Normalize(*IMAGENET_NORM)]
@@ -145,6 +143,19 @@ def test_batches_are_padded_to_their_longest_caption(shapes):
     assert together.tolist() == [i for index in range(10) for i in val.labels(index).flatten().tolist() if i != PAD]
 
 
+def test_one_random_caption_an_image_of_the_training_split_alone(folder):
+    vocabulary, train, val = load(folder, to_32, one_caption=True)
+    drawn = set()
+    for seed in range(20):
+        order = [*torch.randperm(2, generator=torch.Generator().manual_seed(seed)).tolist(), seed % 2]
+        _, captions = train.__getitems__(order)
+        assert captions.shape[1] == 5 and captions[:, 1:].eq(PAD).all()
+        drawn |= {(index, vocabulary.decode(rows[0].tolist())) for index, rows in zip(order, captions, strict=True)}
+    assert {text for index, text in drawn if index == 0} == {"a red cat .", "a cat"}
+    assert {text for index, text in drawn if index == 1} <= {"a dog", "the dog", "dog", "one dog", "two dogs"}
+    assert train.labels(1).ne(PAD).any(dim=1).all() and not val.one_caption
+
+
 def test_the_validation_split_is_complete_and_in_order_of_id(folder):
     def shuffle(content):
         content["images"].reverse()
@@ -204,9 +215,9 @@ def test_a_spawned_worker_reads_the_same_batches(shapes):
         assert captions.equal(other_captions)
 
 
-@pytest.mark.skipif(not COCO_MINI.is_dir(), reason="shared/data/coco-mini is not beside the repository")
-def test_real_photographs():
-    vocabulary, train, val = load(COCO_MINI, to_32)
+def test_real_photographs(coco_mini, tmp_path, monkeypatch):
+    monkeypatch.setenv("LEMUR_CAPTION_CACHE", str(tmp_path))
+    vocabulary, train, val = load(coco_mini, to_32)
     assert (len(train), len(val)) == (80, 79)
     images, captions = next(iter(DataLoader(val, batch_size=79, collate_fn=val.collate_fn)))
     assert tuple(images.shape) == (79, 3, 32, 32)

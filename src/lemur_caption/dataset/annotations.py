@@ -19,29 +19,53 @@ class CaptionedImage:
     captions: tuple[str, ...]
 
 
-def read_json(path: Path) -> Any:
-    """The parsed file. Raises DatasetError where it is absent, unreadable or not JSON."""
+def read_file(path: Path) -> bytes:
+    """The file's content. Raises DatasetError where it is absent or unreadable."""
     try:
-        return json.loads(path.read_bytes())
+        return path.read_bytes()
     except FileNotFoundError:
         raise DatasetError(f"{path} is missing: put COCO's caption annotations there") from None
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+
+
+def read_json(path: Path) -> Any:
+    """The parsed file. Raises DatasetError where it is absent, unreadable or not JSON."""
+    return _parse_json(path, read_file(path))
+
+
+def _parse_json(path: Path, text: bytes) -> Any:
+    try:
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is not JSON ({one_line(error)}): copy it again from its source") from error
 
 
-def read_annotations(path: Path) -> list[CaptionedImage]:
-    """The images of a caption file with their captions, by ascending image id.
+def caption_file(folder: Path, split: str) -> Path:
+    """The caption file of a split, `train` or `val`, in a folder in COCO-2017 layout."""
+    return folder / "annotations" / f"captions_{split}2017.json"
 
-    A blank caption counts as absent. Raises DatasetError for a file of another structure, an image id or a file name given twice,
+
+def read_annotations(path: Path) -> list[CaptionedImage]:
+    """`parse_annotations` of a file. Raises DatasetError, also where it is absent or unreadable."""
+    return parse_annotations(path, read_file(path))
+
+
+def parse_annotations(path: Path, text: bytes) -> list[CaptionedImage]:
+    """The images of a caption file with their captions, by ascending image id; `text` is the file's content.
+
+    A blank caption counts as absent. Raises DatasetError for a file of another structure, an image id given twice,
     an image without a caption, a caption whose image is not listed, and a file that lists no image.
     """
-    content = read_json(path)
+    content = _parse_json(path, text)
     file_names: dict[int, str] = {}
     for entry in _entries(path, content, "images", {"id": int, "file_name": str}):
         if entry["id"] in file_names:
             raise DatasetError(f"{path} lists image id {entry['id']} twice: remove one of the two")
+        if not -(2**63) <= entry["id"] < 2**63:
+            raise DatasetError(
+                f"{path} lists an image id of more than 64 bits, {str(entry['id'])[:30]}: give it another"
+            )
         file_names[entry["id"]] = entry["file_name"]
     if not file_names:
         raise DatasetError(f"{path} lists no images: copy it again from its source")

@@ -1,4 +1,4 @@
-"""The two places where LEMUR itself must be changed at run time, and why no registered file would do.
+"""The three places where LEMUR itself must be changed at run time, and why no registered file would do.
 
 Both are guarded by LEMUR's version and touch only trials whose data come from lemur-caption.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,21 @@ def _runner() -> type[Any]:
             "install nn-dataset==2.2.11 or a newer lemur-caption"
         )
     return Train  # type: ignore[no-any-return]  # LEMUR is untyped
+
+
+def _runner_module() -> Any:
+    """LEMUR's module of `Train`, once its version and the loader that we change are what we know."""
+    from ab.nn.util import Train as module
+
+    _runner()
+    if hasattr(module.train_loader_f, "lemur_caption"):
+        return module
+    if list(inspect.signature(module.train_loader_f).parameters) != ["train_dataset", "batch", "num_workers"]:
+        raise StoreError(
+            f"nn-dataset {lemur_version()} loads batches in a way that this lemur-caption does not know; "
+            "leave out `--batches bucketed`"
+        )
+    return module
 
 
 def measure_teacher_forced_loss() -> None:
@@ -56,6 +72,33 @@ def measure_teacher_forced_loss() -> None:
     runner._compute_loss = _compute_loss
 
 
+def bucket_batches() -> None:
+    """Have LEMUR train on batches of captions about equally long, where a training set's `bucketed` is set.
+
+    LEMUR makes its loader itself, of shuffled items, and lets a dataset choose the collation and the workers alone.
+    """
+    runner = _runner_module()
+    original = runner.train_loader_f
+    if hasattr(original, "lemur_caption"):
+        return
+
+    def train_loader_f(train_dataset: Any, batch: int, num_workers: int) -> Any:
+        if not getattr(train_dataset, "bucketed", False):
+            return original(train_dataset, batch, num_workers)
+        from torch.utils.data import DataLoader
+
+        from ..dataset.batches import BucketedBatches
+
+        sampler = BucketedBatches(train_dataset.lengths, batch)
+        workers = getattr(train_dataset, "num_workers", num_workers)
+        return DataLoader(
+            train_dataset, batch_sampler=sampler, collate_fn=train_dataset.collate_fn, num_workers=workers
+        )
+
+    train_loader_f.lemur_caption = True  # type: ignore[attr-defined]  # the mark that a second call looks for
+    runner.train_loader_f = train_loader_f
+
+
 def after_training(callback: Callable[[Any], None]) -> None:
     """Call `callback(trainer)` with LEMUR's trainer when a trial's last epoch has been measured.
 
@@ -72,6 +115,33 @@ def after_training(callback: Callable[[Any], None]) -> None:
         return result
 
     runner.train_n_eval = train_n_eval
+
+
+def time_stages() -> dict[str, float]:
+    """Measure, from now on, how many seconds LEMUR rates code (`quality`) and trains and evaluates (`training`).
+
+    Nothing is changed by it. LEMUR's own `duration` leaves out an epoch's evaluation, and its rating has none.
+    """
+    from ab.nn.util import CodeEval
+
+    seconds = {"quality": 0.0, "training": 0.0}
+    _time(CodeEval, "evaluate_single_file", "quality", seconds)
+    _time(_runner(), "train_n_eval", "training", seconds)
+    return seconds
+
+
+def _time(owner: Any, name: str, stage: str, seconds: dict[str, float]) -> None:
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def timed(*args: Any, **options: Any) -> Any:
+        started = time.monotonic()
+        try:
+            return original(*args, **options)
+        finally:
+            seconds[stage] += time.monotonic() - started
+
+    setattr(owner, name, timed)
 
 
 def _runner_if_unchanged(method: str) -> type[Any] | None:
