@@ -39,7 +39,8 @@ class Outcome(str, Enum):
 
 @dataclass
 class Epoch:
-    """One epoch as LEMUR measured it. Losses are nats a token, `accuracy` is the metric in [0, 1].
+    """One epoch as LEMUR measured it. Losses are nats a token, `accuracy` is the metric in [0, 1],
+    `seconds` what training had taken by its end.
 
     `prm` is LEMUR's whole record of the epoch, as its store keeps it.
     """

@@ -8,35 +8,25 @@ from typing import Annotated
 
 import typer
 
+from ..errors import UsageError
 from . import options
 from .console import out, print_json, progress
-
-Size = Annotated[
-    str, typer.Option(help="Scale of the Nets: `pocket` (a laptop) or `full` (hidden sizes of the paper).")
-]
 
 
 def generate(
     n: Annotated[int, typer.Option(min=1, help="How many candidates to ask for.")] = 4,
     llm: options.Llm = "smollm2",
-    strategy: Annotated[
-        str,
-        typer.Option(
-            help="What the model writes: `design`, a choice of architecture that we render; `blocks`, encoder and decoder; "
-            "`delta`, a diff to the baseline; `code`, a whole Net."
-        ),
-    ] = "design",
+    strategy: options.Strategy = "design",
     snippets: options.Snippets = 5,
     nets: options.Nets = None,
     baseline: options.Baseline = "CaptionLSTM",
-    size: Size = "pocket",
-    temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature.")] = 0.8,
-    repair: Annotated[
-        int,
-        typer.Option(min=0, help="How often a Net that breaks the contract written as code goes back to the model."),
-    ] = 2,
-    answer_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Most tokens of an answer. Default: as many as the strategy needs.")
+    size: options.Size = "pocket",
+    temperature: options.Temperature = 0.8,
+    repair: options.Repair = 2,
+    answer_tokens: options.AnswerTokens = None,
+    prompt: Annotated[
+        Path | None,
+        typer.Option(help="`code`: a prompt file of NNGPT's kind, whose prompts are asked in turn in place of ours."),
     ] = None,
     seed: options.Seed = 0,
     output: Annotated[
@@ -56,9 +46,13 @@ def generate(
     from ..contract.validator import ValidatorPool
     from ..generator import load
     from ..lemur.store import Store
+    from ..nngpt import load as load_prompts
+    from ..nngpt import requests as prompted
     from ..strategies import Request, get_strategy
 
     candidates_of = get_strategy(strategy)
+    if prompt is not None and strategy != "code":
+        raise UsageError(f"--prompt is for `--strategy code`, not `{strategy}`")
     store = Store.open(root, offline=offline)
     request = Request(
         baseline,
@@ -74,7 +68,8 @@ def generate(
     pool = store.snippet_pool(nets)
     finished = []
     folder = output or store.lemur.root / "out" / "lemur-caption"
-    requests = itertools.islice(request.every(), n)
+    wanted = request.every() if prompt is None else prompted(request, load_prompts(prompt), store.best_result(baseline))
+    requests = itertools.islice(wanted, n)
     with progress() as bar, ValidatorPool() as validators:
         answers = candidates_of(generator, requests, pool, validators.validate, known=store.net_names())
         task = bar.add_task("designing Nets", total=n)

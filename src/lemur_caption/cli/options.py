@@ -23,6 +23,12 @@ Metric = Annotated[str, typer.Option(help="LEMUR metric, or several with commas;
 Transform = Annotated[str, typer.Option(help="LEMUR image transform; the number is the image size in pixels.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Training epochs.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images a batch.")]
+Captions = Annotated[
+    str, typer.Option(help="Train on all `five` captions of an image, or on `one` drawn anew in each epoch.")
+]
+Batches = Annotated[
+    str, typer.Option(help="Training batches: `shuffled`, or `bucketed` by the length of their captions.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
 Data = Annotated[
     Path | None, typer.Option(help="A folder in COCO layout to read in place of the dataset's own under data/.")
@@ -44,4 +50,21 @@ Nets = Annotated[
         help="Take snippets from this nn-dataset release, a wheel or the folder it was unpacked to. Default: the "
         "classification Nets of LEMUR's store, else torchvision's sources."
     ),
+]
+Strategy = Annotated[
+    str,
+    typer.Option(
+        help="What the model writes: `design`, a choice of architecture that we render; `blocks`, encoder and "
+        "decoder; `delta`, a diff to the baseline; `code`, a whole Net."
+    ),
+]
+Size = Annotated[
+    str, typer.Option(help="Scale of the Nets: `pocket` (a laptop) or `full` (hidden sizes of the paper).")
+]
+Temperature = Annotated[float, typer.Option(min=0.0, help="Sampling temperature.")]
+Repair = Annotated[
+    int, typer.Option(min=0, help="How often a Net written as code that breaks the contract goes back to the model.")
+]
+AnswerTokens = Annotated[
+    int | None, typer.Option(min=1, help="Most tokens of an answer. Default: as many as the strategy needs.")
 ]

@@ -36,6 +36,8 @@ def train(
     transform: options.Transform = "norm_64",
     epochs: options.Epochs = 3,
     batch: options.Batch = 32,
+    captions: options.Captions = "five",
+    batches: options.Batches = "shuffled",
     lr: Annotated[
         float | None, typer.Option(help="Learning rate. Default: what the Net's design says, else 0.001.")
     ] = None,
@@ -47,6 +49,9 @@ def train(
     contract: Annotated[
         Contract, typer.Option(help="What to hold each Net to before it is trained.")
     ] = Contract.STRICT,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Keep the weights after the last epoch, for `evaluate`.")
+    ] = False,
     data: options.Data = None,
     root: options.Root = None,
     offline: options.Offline = False,
@@ -61,7 +66,7 @@ def train(
     store = Store.open(root, offline=offline)
     results: list[dict[str, Any]] = []
     with progress() as bar:
-        for name, source, suggested in [_find(net, store) for net in nets]:
+        for name, source, suggested in [find_net(net, store) for net in nets]:
             task = bar.add_task(f"training {name}", total=epochs)
             report = None if contract is Contract.OFF else validate(source, profile=contract.value)
             if report is not None and not report.ok:
@@ -78,6 +83,9 @@ def train(
                 lr=lr if lr is not None else suggested.get("lr", DEFAULT_LR),
                 momentum=momentum if momentum is not None else suggested.get("momentum", DEFAULT_MOMENTUM),
                 seed=seed,
+                captions=captions,
+                batches=batches,
+                keep_weights=keep_weights,
             )
             trial = runner.train(
                 store,
@@ -95,7 +103,8 @@ def train(
         for result in results:
             scores = "  ".join(f"{metric} {epoch['accuracy']:.4f}" for epoch in result["epochs"])
             out.print(f"{result['name']}  {result['outcome'].value}  {scores}")
-            for line in [result.get("detail", ""), *(f"{f['rule']} {f['message']}" for f in result["findings"])]:
+            kept = f"weights in {result['weights']}" if result.get("weights") else ""
+            for line in [result.get("detail", ""), kept, *(f"{f['rule']} {f['message']}" for f in result["findings"])]:
                 if line:
                     out.print(f"  {line}")
         out.print(f"kept in {store.lemur.database}")
@@ -106,7 +115,7 @@ def _advance(bar: Progress, task: TaskID, epoch: Epoch) -> None:
     bar.advance(task)
 
 
-def _find(net: str, store: Any) -> tuple[str, str, dict[str, float]]:
+def find_net(net: str, store: Any) -> tuple[str, str, dict[str, float]]:
     """A Net's LEMUR name, its source, and the hyperparameters that its design suggests."""
     from ..lemur.registry import code_id
 

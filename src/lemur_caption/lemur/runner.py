@@ -9,48 +9,35 @@ from __future__ import annotations
 import errno
 import json
 import math
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from ..candidate import Epoch, Outcome
 from ..contract import sandbox
-from ..dataset import coco, shapes
+from ..dataset import coco
 from ..errors import DatasetError, StoreError, TrialError, UsageError
-from .loading import DATA_VARIABLE, FOLDERS, data_folder
-from .root import pin_root
+from . import weights
+from .child import Child, running
+from .loading import FOLDERS, dataset_folder
 from .store import Store
 from .trial import TrialJob
+from .trial_slot import TrialSlot
 
-_POLL_SECONDS = 0.2
-_SCRATCH = "lemur-caption-trial-"
-_FOREVER = 10 * 365 * 86400.0
+_POLL_SECONDS = 0.1
 # What LEMUR adds to the JSON of an epoch for human readers; its database does not get them.
 _JSON_ONLY = ("task", "dataset", "metric", "model")
-# How PyTorch is to use this machine is the person's to say; nothing else of the environment reaches a Net.
-_KEPT_ENVIRONMENT = (
-    "CUDA_VISIBLE_DEVICES",
-    "OMP_NUM_THREADS",
-    "OMP_WAIT_POLICY",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_CORETYPE",
-)
 
 
 @dataclass
 class TrialResult:
     """How a trial ended. `samples` holds captions of the trained Net: image, caption, reference.
 
-    `protections` says which of the sandbox's walls stood.
+    `protections` says which of the sandbox's walls stood, `weights` where the trained weights are kept; `seconds` is all
+    that the trial took; `stages` says, of a Net that has trained, what of it LEMUR's rating of the code (`quality`) took and
+    what `training` with its evaluations.
     """
 
     outcome: Outcome
@@ -61,6 +48,8 @@ class TrialResult:
     samples: list[dict[str, str]] = field(default_factory=list)
     seconds: float = 0.0
     protections: dict[str, bool | str] = field(default_factory=dict)
+    weights: str | None = None
+    stages: dict[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -75,131 +64,92 @@ def train(
     """Train `job` and store each epoch under `name`. A Net that fails is a result, not an exception.
 
     `data` replaces the dataset's own folder. Raises UsageError for an unknown dataset, metric or
-    transform, DatasetError for unusable data, StoreError when LEMUR's store cannot be written and
-    TrialError when the child could not do its work for another reason that is not the Net's (a
-    full disk). Whatever happens the child's whole process group is gone afterwards and stored
-    epochs stay.
+    transform, StoreError when LEMUR's store cannot be written, and what `run_trial` raises. Stored epochs stay, whatever
+    happens.
     """
-    _check_names(store, job)
-    folder = _prepare_data(store, job, data)
+    check_names(store, job.dataset, job.transform, job.metric)
+    folder = prepare_data(store, job.dataset, data)
+
+    def keep(epoch: Epoch) -> bool:
+        store.save_epoch(name, job.source, job.dataset, job.metric, epoch.epoch, epoch.prm)
+        on_epoch(epoch)
+        return False
+
+    def keep_weights(scratch: Path) -> str:
+        return str(weights.keep(store.lemur.root, name, job, folder, scratch))
+
+    return run_trial(
+        job,
+        folder,
+        what=f"the trial of {name}",
+        timeout_seconds=timeout_seconds,
+        on_epoch=keep,
+        keep_weights=keep_weights if job.keep_weights else None,
+    )
+
+
+def run_trial(
+    job: TrialJob,
+    data: Path,
+    *,
+    what: str,
+    timeout_seconds: float | None = None,
+    on_epoch: Callable[[Epoch], bool],
+    keep_weights: Callable[[Path], str] | None = None,
+    slot: TrialSlot | None = None,
+) -> TrialResult:
+    """Train `job` on the folder `data` in a sandboxed child and store nothing; `what` names the trial in messages.
+
+    `on_epoch` is called as epochs end and may end the trial by returning True: the result then has the outcome
+    `trained` and fewer epochs. `keep_weights` is given the scratch folder of a Net that has trained. With a `slot` the
+    child is forked from its server. Raises DatasetError for unusable data and TrialError when the child
+    could not do its work for another reason that is not the Net's (a full disk); what a callback raises passes through.
+    Whatever happens the child's whole process group is gone afterwards.
+    """
     started = time.monotonic()
-    try:
-        _remove_orphans()
-        scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-"))
+    with running(job, data, timeout_seconds, what, slot=slot) as (scratch, child):
+        epochs: list[Epoch] = []
         try:
-            _make_scratch_root(scratch, job)
-            with _start(scratch, folder, job.threads, timeout_seconds) as child:
-                epochs: list[Epoch] = []
-                try:
-                    _follow(store, job, name, scratch, child, epochs, on_epoch)
-                    result = _conclude(scratch, child.wait(), epochs, job)
-                except _Tampered as error:
-                    result = TrialResult(Outcome.RUNTIME_ERROR, f"the Net tampered with its trial: {error}", epochs)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    except OSError as error:
-        raise TrialError(
-            f"the trial of {name} could not run ({error.strerror or error}); free some space in {tempfile.gettempdir()}"
-        ) from error
+            if _follow(job, scratch, child, epochs, on_epoch):
+                result = TrialResult(Outcome.TRAINED, f"stopped after epoch {len(epochs)}", epochs)
+            else:
+                result = _conclude(scratch, child.wait(), epochs, job)
+                if keep_weights is not None and result.outcome is Outcome.TRAINED:
+                    result.weights = keep_weights(scratch)
+        except (_Tampered, weights.NotPlainError) as error:
+            result = TrialResult(Outcome.RUNTIME_ERROR, f"the Net tampered with its trial: {error}", epochs)
     result.seconds = time.monotonic() - started
     return result
 
 
-def _check_names(store: Store, job: TrialJob) -> None:
-    if job.dataset not in FOLDERS:
-        raise UsageError(f"unknown dataset `{job.dataset}`; lemur-caption has {', '.join(FOLDERS)}")
-    for metric in job.metric.split(","):
-        store.materialize("metric", metric.strip())
-    store.materialize("transform", job.transform)
+def check_names(store: Store, dataset: str, transform: str | None = None, metric: str | None = None) -> None:
+    """Raise UsageError for a dataset, transform or metric (several with commas) that LEMUR does not have."""
+    if dataset not in FOLDERS:
+        raise UsageError(f"unknown dataset `{dataset}`; lemur-caption has {', '.join(FOLDERS)}")
+    for name in metric.split(",") if metric is not None else ():
+        store.materialize("metric", name.strip())
+    if transform is not None:
+        store.materialize("transform", transform)
 
 
-def _prepare_data(store: Store, job: TrialJob, data: Path | None) -> Path:
-    """The data folder of the trial, whole before the Net runs: the sandbox lets nobody write there."""
-    if data is not None:
-        folder = data
-    else:
-        folder = data_folder(job.dataset, store.lemur.data)
-        if job.dataset == "shapes" and DATA_VARIABLE not in os.environ:
-            shapes.render_shapes(folder)
-    coco.check_folder(folder)
-    return folder.resolve()
+def prepare_data(store: Store, dataset: str, data: Path | None) -> Path:
+    """The data folder of a trial, whole before the Net runs: the sandbox lets nobody write there."""
+    folder = dataset_folder(dataset, store.lemur.data, data, render=lambda done: None)
+    coco.prepare_captions(folder)
+    return folder
 
 
-def _remove_orphans() -> None:
-    """Remove the scratch folders of processes that were killed before they could."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
-        owner = folder.name.removeprefix(_SCRATCH).partition("-")[0]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _make_scratch_root(scratch: Path, job: TrialJob) -> None:
-    pin_root(scratch)
-    (scratch / "job.json").write_text(job.to_json(), encoding="utf-8")
-
-
-def _start(scratch: Path, data: Path, threads: int, timeout_seconds: float | None) -> sandbox.SandboxedProcess:
-    """The child, with its scratch folder to write, the data and torch's downloaded weights to read."""
-    weights = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
-    devices = [
-        str(path) for path in (*Path("/dev").glob("nvidia*"), Path("/dev/shm"), Path("/dev/dri")) if path.exists()
-    ]
-    gpu = any("nvidia" in device for device in devices)
-    limits = sandbox.Limits(
-        wall_s=timeout_seconds or _FOREVER,
-        cpu_s=None,
-        # CUDA reserves far more address space than a machine has memory.
-        memory_bytes=None if gpu else psutil.virtual_memory().total,
-        file_bytes=1 << 30,
-        open_files=None,
-        processes=256,
-    )
-    policy = sandbox.Policy(
-        limits,
-        readable=(str(data), str(weights), "/sys", "/proc"),
-        writable=(str(scratch), *devices),
-        processes=True,
-        fatal=False,
-        audit=False,
-    )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = str(threads or cores)
-    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), count)
-    environment |= {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
-    environment |= {DATA_VARIABLE: str(data), "TORCH_HOME": str(weights), "PYLINTHOME": str(scratch / "pylint")}
-    # LEMUR runs pylint by name.
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    with (scratch / "log").open("wb") as log:
-        return sandbox.start(
-            [sys.executable, "-m", "lemur_caption.lemur.trial", "job.json"],
-            policy,
-            folder=scratch,
-            environment=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-
-
-def _follow(
-    store: Store,
-    job: TrialJob,
-    name: str,
-    scratch: Path,
-    child: sandbox.SandboxedProcess,
-    epochs: list[Epoch],
-    on_epoch: Callable[[Epoch], object],
-) -> None:
-    """Store epochs as LEMUR finishes them and add them to `epochs`, until the child ends."""
+def _follow(job: TrialJob, scratch: Path, child: Child, epochs: list[Epoch], on_epoch: Callable[[Epoch], bool]) -> bool:
+    """Hand on epochs as LEMUR finishes them and add them to `epochs`, until the child ends; True where one was to be the last."""
     while True:
-        ended = child.popen.poll() is not None
+        ended = child.ended
         while len(epochs) < job.epochs and (record := _epoch_record(scratch, len(epochs) + 1)) is not None:
             epoch = _as_epoch(len(epochs) + 1, record)
-            prm = {key: value for key, value in record.items() if key not in _JSON_ONLY}
-            store.save_epoch(name, job.source, job.dataset, job.metric, epoch.epoch, prm)
             epochs.append(epoch)
-            on_epoch(epoch)
+            if on_epoch(epoch) and len(epochs) < job.epochs:
+                return True
         if ended:
-            return
+            return False
         time.sleep(_POLL_SECONDS)
 
 
@@ -235,6 +185,7 @@ def _as_epoch(number: int, record: dict[str, Any]) -> Epoch:
         train_loss=losses.get("train_loss"),
         test_loss=losses.get("test_loss"),
         seconds=float(record.get("duration_seconds", 0.0)),
+        prm={key: value for key, value in record.items() if key not in _JSON_ONLY},
     )
 
 
@@ -256,10 +207,11 @@ def _outcome(scratch: Path, finished: sandbox.Finished, epochs: list[Epoch], job
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         if result["error"]:
-            return _failed(result, epochs)
+            return failed(result, epochs)
         described = json.loads((scratch / "samples.json").read_text(encoding="utf-8"))
         parameters, samples = int(described["parameters"]), [dict(sample) for sample in described["samples"]]
         ended = TrialResult(Outcome.TRAINED, "", epochs, parameters, float(result["quality"]), samples)
+        ended.stages = {str(stage): float(seconds) for stage, seconds in result["seconds"].items()}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _Tampered(f"its result cannot be read ({type(error).__name__})") from error
     if len(epochs) < job.epochs:
@@ -272,7 +224,7 @@ def _outcome(scratch: Path, finished: sandbox.Finished, epochs: list[Epoch], job
     return ended
 
 
-def _failed(result: dict[str, Any], epochs: list[Epoch]) -> TrialResult:
+def failed(result: dict[str, Any], epochs: list[Epoch]) -> TrialResult:
     """Sort the child's exception: ours and the machine's are raised again, the Net's become its outcome."""
     error, message = str(result["error"]), " ".join(str(result["message"]).split())
     for kind in (DatasetError, StoreError):

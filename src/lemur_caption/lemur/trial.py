@@ -1,12 +1,14 @@
-"""The child process in which LEMUR's own runner trains one Net: `python -m lemur_caption.lemur.trial JOB`.
+"""The child process in which a Net runs: LEMUR's own runner trains it, or it captions the validation split.
 
-It works in a scratch LEMUR root (its working directory), so that generated code never meets the
-real store. What it learns it leaves there: LEMUR's `stat/<epoch>.json` files, `samples.json` with
-the trained Net's captions, and last `result.json` (see `runner`).
+`python -m lemur_caption.lemur.trial JOB` works in a scratch LEMUR root (its working directory), so that
+generated code never meets the real store. What it learns it leaves there: of a TrialJob LEMUR's
+`stat/<epoch>.json` files, `samples.json` with the trained Net's captions and, if wanted, its weights; of a
+CaptionJob `captions.json`; last of either `result.json` (see `runner` and `evaluation`).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -16,12 +18,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
+
 SAMPLES = 3
+WEIGHTS = "weights.pt"
+CAPTIONS = "captions.json"
 
 
 @dataclass
 class TrialJob:
-    """One training trial: `check_nn`'s arguments. `threads` 0 takes all cores that there are."""
+    """One training trial: `check_nn`'s arguments. `threads` 0 takes all cores that there are.
+
+    `captions` (`five` or `one` random one an image) and `batches` (`shuffled`, or `bucketed` by caption length) say how
+    training batches are made. `keep_weights` has the weights after the last epoch left in the scratch folder.
+    """
 
     source: str
     dataset: str
@@ -35,6 +45,14 @@ class TrialJob:
     seed: int = 0
     threads: int = 0
     epoch_limit_minutes: int = 30
+    captions: str = "five"
+    batches: str = "shuffled"
+    keep_weights: bool = False
+
+    def __post_init__(self) -> None:
+        for name, choices in (("captions", ("five", "one")), ("batches", ("shuffled", "bucketed"))):
+            if getattr(self, name) not in choices:
+                raise UsageError(f"{name} is '{getattr(self, name)}'; give {' or '.join(choices)}")
 
     def prm(self) -> dict[str, Any]:
         """The hyperparameters as LEMUR takes and stores them."""
@@ -47,7 +65,28 @@ class TrialJob:
         }
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps({"train": asdict(self)})
+
+
+@dataclass
+class CaptionJob:
+    """Captioning the whole validation split with trained weights; `prm` are the hyperparameters of their training."""
+
+    source: str
+    dataset: str
+    transform: str
+    prm: dict[str, Any]
+    batch: int = 32
+    beam_size: int = 1
+    seed: int = 0
+    threads: int = 0
+
+    def to_json(self) -> str:
+        return json.dumps({"caption": asdict(self)})
+
+
+class WeightsError(Exception):
+    """The weights are not those of the Net."""
 
 
 def _describe_trained(trainer: Any) -> dict[str, Any]:
@@ -70,17 +109,17 @@ def _describe_trained(trainer: Any) -> dict[str, Any]:
     return {"parameters": sum(p.numel() for p in trainer.model.parameters()), "samples": samples}
 
 
-def run(job: TrialJob) -> dict[str, Any]:
-    """Train `job` with LEMUR's `check_nn` in the working directory, which must be a root of its own."""
-    import numpy
-    import torch
+def _make_schema() -> None:
+    """Give the scratch root LEMUR's empty database, without which `ab.nn.api` cannot be imported."""
     from ab.nn.util.db.Init import init_db
 
     init_db()
-    from ab.nn.api import check_nn
 
-    from . import compat
-    from .loading import TASK
+
+def _seed(job: TrialJob | CaptionJob) -> None:
+    """Seed all that is random, after the imports: what they draw must not move a result."""
+    import numpy
+    import torch
 
     random.seed(job.seed)
     numpy.random.seed(job.seed % 2**32)
@@ -88,9 +127,26 @@ def run(job: TrialJob) -> dict[str, Any]:
     if job.threads:
         torch.set_num_threads(job.threads)
 
+
+def train(job: TrialJob) -> dict[str, Any]:
+    """Train `job` with LEMUR's `check_nn` in the working directory, which must be a root of its own."""
+    _make_schema()
+    from ab.nn.api import check_nn
+
+    from . import compat
+    from .loading import BATCHES_VARIABLE, CAPTIONS_VARIABLE, TASK
+
+    os.environ[CAPTIONS_VARIABLE], os.environ[BATCHES_VARIABLE] = job.captions, job.batches
+    _seed(job)
+
     def keep(trainer: Any) -> None:
         Path("samples.json").write_text(json.dumps(_describe_trained(trainer)), encoding="utf-8")
+        if job.keep_weights:
+            import torch
 
+            torch.save(trainer.model.state_dict(), WEIGHTS)
+
+    seconds = compat.time_stages()
     compat.after_training(keep)
     *_, quality = check_nn(
         job.source,
@@ -102,13 +158,56 @@ def run(job: TrialJob) -> dict[str, Any]:
         save_path="stat",
         epoch_limit_minutes=job.epoch_limit_minutes,
     )
-    return {"error": None, "quality": quality}
+    return {"error": None, "quality": quality, "seconds": seconds}
 
 
-def main() -> None:
-    job = TrialJob(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+def caption(job: CaptionJob) -> dict[str, Any]:
+    """Write the ids that the Net, with the weights beside it, gives for each validation image, in the split's order."""
+    _make_schema()
+    import torch
+    from ab.nn.util.Loader import load_dataset
+    from ab.nn.util.Util import get_in_shape, test_loader_f, torch_device
+
+    from .loading import TASK
+
+    _seed(job)
+    out_shape, _, train_set, validation = load_dataset(TASK, job.dataset, job.transform)
+    device = torch_device()
+    net = _net_module(job.source).Net(get_in_shape(train_set, 0), out_shape, job.prm, device).to(device)
+    # As LEMUR does before training: some Nets make parameters there.
+    net.train_setup(job.prm)
     try:
-        result = run(job)
+        net.load_state_dict(torch.load(WEIGHTS, map_location=device, weights_only=True))
+    except Exception as error:
+        # torch says it in many lines and by many classes.
+        raise WeightsError(str(error).strip().splitlines()[0] if str(error).strip() else repr(error)) from error
+    net.eval()
+    rows: list[list[int]] = []
+    with torch.no_grad():
+        for images, _ in test_loader_f(validation, job.batch, 0):
+            images = images.to(device)
+            output = net.beam_search(images, job.beam_size) if job.beam_size > 1 else net(images)
+            rows += (output.argmax(-1) if output.dim() == 3 else output).tolist()
+    Path(CAPTIONS).write_text(json.dumps(rows), encoding="utf-8")
+    return {"error": None}
+
+
+def _net_module(source: str) -> Any:
+    """The Net's file as a module, in the scratch root."""
+    path = Path("net_to_evaluate.py")
+    path.write_text(source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(path: Path) -> None:
+    """Do the job that the file describes, and end this process."""
+    [(work, job)] = json.loads(path.read_text(encoding="utf-8")).items()
+    try:
+        result = train(TrialJob(**job)) if work == "train" else caption(CaptionJob(**job))
     except BaseException as error:  # noqa: BLE001  # whatever a Net raises is its outcome
         # The parent decides what this means; it needs the class, the words and where it happened.
         result = {
@@ -125,4 +224,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))
