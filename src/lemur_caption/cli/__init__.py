@@ -10,7 +10,23 @@ import sys
 import typer
 
 from ..errors import LemurCaptionError
-from . import adapt, demo, generate, rule, store, train, validate
+from . import (
+    adapt,
+    data,
+    demo,
+    evaluate,
+    generate,
+    nngpt,
+    replay_run,
+    restore,
+    rule,
+    runs,
+    search,
+    show,
+    store,
+    train,
+    validate,
+)
 
 app = typer.Typer(
     name="lemur-caption",
@@ -27,9 +43,18 @@ app.command()(validate.validate)
 app.command()(rule.rule)
 app.command()(adapt.adapt)
 app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(search.search)
+app.command()(runs.runs)
+app.command()(show.show)
+app.command()(replay_run.replay)
+app.command()(restore.restore)
+app.add_typer(data.app, name="data")
 app.command()(store.register)
 app.command()(store.unregister)
 app.command()(store.status)
+app.command()(nngpt.alter)
+app.command()(nngpt.prompts)
 
 _DISK_ERRORS = {
     errno.ENOSPC: "the disk is full",

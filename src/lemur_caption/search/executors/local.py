@@ -1,0 +1,100 @@
+"""Trials on this machine: a worker a GPU, or as many workers as its cores are to be shared by."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .base import OnEpoch, Task
+
+if TYPE_CHECKING:
+    from ...lemur.runner import TrialResult
+    from ...lemur.trial_slot import TrialSlot
+
+
+def gpus() -> list[str]:
+    """The NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; found without loading CUDA."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [device for device in named.split(",") if device and device != "-1"]
+    found = (re.fullmatch(r"nvidia(\d+)", path.name) for path in Path("/dev").glob("nvidia*"))
+    return sorted(match[1] for match in found if match)
+
+
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class LocalExecutor:
+    """`workers` trials at a time, each in a slot of its own that keeps LEMUR loaded between them; see `Executor`.
+
+    With GPUs, worker i trains on GPU i modulo their number. `threads` is the number of CPU threads of a trial. `workers` 0
+    is one for each GPU, and without GPUs as many as the cores have threads for.
+    """
+
+    def __init__(self, workers: int = 0, threads: int = 1) -> None:
+        devices = gpus()
+        self._workers = workers or len(devices) or max(1, cores() // threads)
+        self._threads = threads
+        self._places: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        for place in range(self._workers):
+            self._places.put(devices[place % len(devices)] if devices else None)
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="trial")
+        self._slots: dict[str, list[TrialSlot]] = {}
+        self._all: list[TrialSlot] = []
+        self._cancelled = False
+
+    @property
+    def workers(self) -> int:
+        return self._workers
+
+    def submit(self, task: Task, on_epoch: OnEpoch) -> Future[TrialResult]:
+        return self._pool.submit(self._run, task, on_epoch)
+
+    def _run(self, task: Task, on_epoch: OnEpoch) -> TrialResult:
+        from ...lemur import runner
+
+        place = self._places.get()
+        slot = self._slot(place)
+        try:
+            return runner.run_trial(
+                task.job,
+                Path(task.data),
+                what=f"the trial of {task.name}",
+                timeout_seconds=task.timeout_seconds,
+                on_epoch=on_epoch,
+                slot=slot,
+            )
+        finally:
+            if self._cancelled:
+                # Whatever came of it came of being killed.
+                raise CancelledError
+            self._slots.setdefault(str(place), []).append(slot)
+            self._places.put(place)
+
+    def _slot(self, place: str | None) -> TrialSlot:
+        from ...lemur.child import server_environment
+        from ...lemur.trial_slot import TrialSlot
+
+        if free := self._slots.get(str(place)):
+            return free.pop()
+        slot = TrialSlot(server_environment(self._threads, place))
+        self._all.append(slot)
+        return slot
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for slot in self._all:
+            slot.kill()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)
+        for slot in self._all:
+            slot.close()
+        self._all.clear()

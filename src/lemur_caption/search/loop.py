@@ -1,0 +1,353 @@
+"""The closed loop: ask, check, train, learn, ask again, with the stages side by side and every step on record."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, wait
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..candidate import Candidate, Epoch, Outcome
+from ..contract import ContractReport
+from ..errors import LemurCaptionError
+from ..generator.base import Generator, batch_size
+from ..strategies import Request, Strategy
+from .duplicates import DuplicateFinder
+from .executors import Executor, Task
+from .feedback import Policy
+from .records import Records, RunState, State
+from .settings import Settings
+from .stopping import Pruning, Stop, gone_wrong
+
+if TYPE_CHECKING:
+    from ..lemur.runner import TrialResult
+    from ..lemur.store import Store
+
+# The hand-made Nets that every search is measured against, under the same budget, and their indexes in a run.
+BASELINES = {-1: "CaptionLSTM", -2: "CaptionTransformer"}
+# A trial that takes so many times the slower baseline's time is stopped.
+PATIENCE_WITH_TRIALS = 10
+SHORTEST_TIMEOUT = 120.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something to show: `kind` is `asked`, `checked`, `epoch` or `ended`."""
+
+    kind: str
+    index: int
+    candidate: Candidate
+    epoch: Epoch | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a search is made of."""
+
+    store: Store
+    records: Records
+    generator: Generator
+    strategy: Strategy
+    pool: Sequence[tuple[str, str]]
+    check: Callable[[str], ContractReport]
+    executor: Executor
+    policy: Policy
+    data: str
+
+
+class Search:
+    """One run, from its first candidate or from where it was interrupted.
+
+    The language model writes in one thread while the executor trains; records and LEMUR's store are written as
+    things happen, so that a run that is killed at any moment goes on with `run` in a new Search of the same settings.
+    """
+
+    def __init__(self, run: int, settings: Settings, parts: Parts, report: Callable[[Event], None]) -> None:
+        self.number, self.settings, self.parts, self._report = run, settings, parts, report
+        self._changed = threading.Condition()
+        self._ended: dict[int, Candidate] = {}
+        self._asked = 0
+        self._futures: list[Future[None]] = []
+        self._stopping = threading.Event()
+        self._failure: BaseException | None = None
+        self._pruning = Pruning(settings.pruner)
+        self._lag = max(settings.lag, batch_size(parts.generator))
+        self._timeout = settings.timeout_seconds
+        self._fingerprints: dict[str, str | None] = {}
+        self._deadline = time.monotonic() + (settings.budget_seconds or float("inf"))
+
+    @property
+    def ended(self) -> dict[int, Candidate]:
+        """The candidates that have ended, by index; the baselines have indexes below 0."""
+        with self._changed:
+            return dict(self._ended)
+
+    def stop(self) -> None:
+        """Ask for no more candidates; what is under way is finished. May be called from a signal handler."""
+        self._stopping.set()
+
+    def abort(self) -> None:
+        """Stop at once: what is being trained is killed, and trained anew when the run is resumed."""
+        self._stopping.set()
+        self.parts.executor.cancel()
+
+    def run(self) -> RunState:
+        """Search until `n` candidates have ended, the budget is used up, or `stop` is called.
+
+        Raises what was no candidate's fault, a full disk above all, after what was under way has ended.
+        """
+        self._resume()
+        self._train_baselines()
+        if self._failure is None and not self._stopping.is_set():
+            self._produce()
+        self._drain()
+        if self._failure is not None:
+            raise self._failure
+        asked = sum(index >= 0 for index in self._ended)
+        complete = asked == self.settings.n or (time.monotonic() >= self._deadline and asked == self._asked)
+        state = RunState.FINISHED if complete else RunState.STOPPED
+        self.parts.records.finish_run(self.number, state)
+        return state
+
+    # --- from where the run was ---------------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        for index, state, candidate in self.parts.records.candidates(self.number):
+            if index >= 0:
+                self._asked = max(self._asked, index + 1)
+            if state is State.ENDED:
+                self._ended[index] = candidate
+                self._pruning.ended(index, candidate.epochs, len(candidate.epochs) < self.settings.epochs)
+            elif len(candidate.epochs) == self.settings.epochs:
+                # Killed between its last epoch and its end.
+                baseline = self._best_baseline() if index >= 0 else None
+                candidate.finish(Outcome.TRAINED, "", candidate.epochs, baseline)
+                self._end(index, candidate)
+            elif index >= 0:
+                self._submit(index, candidate)
+        skip = getattr(self.parts.generator, "skip", None)
+        if skip is not None:
+            # A recording goes on after what has been taken from it.
+            skip(sum(_responses(candidate) for index, candidate in self._everything() if index >= 0))
+
+    def _everything(self) -> list[tuple[int, Candidate]]:
+        return [(index, candidate) for index, _, candidate in self.parts.records.candidates(self.number)]
+
+    # --- the baselines ------------------------------------------------------------------------------------------------
+
+    def _train_baselines(self) -> None:
+        for index, name in self.baselines.items():
+            if index not in self._ended:
+                source = self.parts.store.net_source(name)
+                self._submit(index, Candidate(name=name, family="hand-made", source=source, seed=self.settings.seed))
+        wait(self._futures)
+
+    @property
+    def baselines(self) -> dict[int, str]:
+        """The hand-made Nets of this run, by index: the one to start from first."""
+        names = dict.fromkeys([self.settings.baseline, *BASELINES.values()])
+        return {-1 - place: name for place, name in enumerate(names)}
+
+    def _baseline(self) -> tuple[str, str, float | None]:
+        candidate = self._ended[-1]
+        return candidate.name, candidate.source, candidate.epochs[-1].accuracy if candidate.epochs else None
+
+    def _best_baseline(self) -> float | None:
+        full = self.settings.epochs
+        scores = [c.epochs[-1].accuracy for i, c in self._ended.items() if i < 0 and len(c.epochs) == full]
+        return max(scores, default=None)
+
+    # --- asking -------------------------------------------------------------------------------------------------------
+
+    def _produce(self) -> None:
+        parts = self.parts
+        known = parts.store.captioning_nets()
+        recorded = [(c.name, c.source) for i, c in self._everything() if i >= 0 and c.outcome is not Outcome.DUPLICATE]
+        self._finder = DuplicateFinder([*known, *recorded], examine=lambda source: parts.check(source).fingerprint)
+        names = {name for name, _ in known} | {c.name for _, c in self._everything()}
+        try:
+            made = parts.strategy(parts.generator, self._requests(), parts.pool, self._check, known=names)
+            for index, candidate in zip(itertools.count(self._asked), made, strict=False):
+                self._take(index, candidate)
+        except LemurCaptionError as error:
+            self._fail(error)
+
+    def _requests(self) -> Iterator[tuple[int, Request]]:
+        settings = self.settings
+        name, source, score = self._baseline()
+        plain = Request(
+            name,
+            source,
+            score,
+            snippets=settings.snippets,
+            size=settings.size,
+            temperature=settings.temperature,
+            seed=settings.seed,
+            repairs=settings.repairs,
+            answer_tokens=settings.answer_tokens,
+        )
+        for index in range(self._asked, settings.n):
+            with self._changed:
+                last = index - self._lag
+                while not self._over() and not self._all_ended(last):
+                    # The budget may run out while nothing changes.
+                    self._changed.wait(1.0)
+                if self._over():
+                    return
+                known = {i: c for i, c in self._ended.items() if i <= last}
+            yield index, self._learned(index, plain, known)
+
+    def _all_ended(self, last: int) -> bool:
+        return all(index in self._ended for index in range(last + 1))
+
+    def _over(self) -> bool:
+        return self._stopping.is_set() or self._failure is not None or time.monotonic() >= self._deadline
+
+    def _learned(self, index: int, plain: Request, known: dict[int, Candidate]) -> Request:
+        """The request for candidate `index`, after what the candidates of `known` have taught."""
+        plan = self.parts.policy.plan(index, sorted((i, c) for i, c in known.items() if i >= 0))
+        request = replace(plain, examples=plan.examples, avoid=plan.avoid, pinned=plan.pinned)
+        if plan.parents:
+            request = replace(request, parents=tuple(known[parent].name for parent in plan.parents))
+        if plan.baseline is not None:
+            name, source, score = plan.baseline
+            request = replace(
+                request, baseline_name=name, baseline_source=source, baseline_score=score, lineage=plain.baseline_name
+            )
+        return request
+
+    def _check(self, source: str) -> ContractReport:
+        report = self.parts.check(source)
+        self._fingerprints[source] = report.fingerprint
+        return report
+
+    def _take(self, index: int, candidate: Candidate) -> None:
+        """A candidate from the strategy: on record, and on to its training where nothing speaks against it."""
+        self._asked = index + 1
+        if candidate.outcome is None:
+            fingerprint = self._fingerprints.pop(candidate.source, None)
+            twin = self._finder.find(candidate.source, fingerprint)
+            if twin is not None:
+                candidate.end(Outcome.DUPLICATE, str(twin))
+            else:
+                self._finder.add(candidate.name, candidate.source, fingerprint)
+        if candidate.outcome is not None:
+            self._end(index, candidate)
+            return
+        self.parts.records.save(self.number, index, candidate, State.CHECKED)
+        self._report(Event("checked", index, candidate))
+        self._submit(index, candidate)
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    def _submit(self, index: int, candidate: Candidate) -> None:
+        from ..lemur.trial import TrialJob
+
+        settings, design = self.settings, candidate.design or {}
+        job = TrialJob(
+            source=candidate.source,
+            dataset=settings.dataset,
+            metric=settings.metric,
+            transform=settings.transform,
+            epochs=settings.epochs,
+            batch=settings.batch,
+            lr=float(design.get("lr", settings.lr)),
+            momentum=float(design.get("momentum", settings.momentum)),
+            seed=settings.seed,
+            threads=settings.threads,
+        )
+        training = _Training(self, index, candidate)
+        task = Task(candidate.name, job, self.parts.data, self._timeout)
+        future = self.parts.executor.submit(task, training.epoch)
+        done: Future[None] = Future()
+        self._futures.append(done)
+        future.add_done_callback(lambda trained: training.finish(trained, done))
+
+    def _end(self, index: int, candidate: Candidate, result: TrialResult | None = None) -> None:
+        self.parts.records.save(
+            self.number,
+            index,
+            candidate,
+            State.ENDED,
+            quality=result.quality if result else None,
+            samples=result.samples if result else None,
+        )
+        with self._changed:
+            self._ended[index] = candidate
+            if index < 0 and result is not None and self.settings.timeout_seconds is None:
+                allowed = PATIENCE_WITH_TRIALS * result.seconds
+                self._timeout = max(allowed, self._timeout or SHORTEST_TIMEOUT)
+            self._changed.notify_all()
+        self._report(Event("ended", index, candidate))
+
+    def _fail(self, error: BaseException) -> None:
+        """Keep the first thing that is not a Net's fault; the search stops for it."""
+        with self._changed:
+            self._failure = self._failure or error
+            self._changed.notify_all()
+
+    def _drain(self) -> None:
+        wait(self._futures)
+
+
+class _Training:
+    """One candidate's way through its trial, in the executor's threads."""
+
+    def __init__(self, search: Search, index: int, candidate: Candidate) -> None:
+        self._search, self._index, self._candidate = search, index, candidate
+        self._epochs: list[Epoch] = []
+        self._stop: Stop | None = None
+
+    def epoch(self, epoch: Epoch) -> bool:
+        search, candidate, settings = self._search, self._candidate, self._search.settings
+        self._epochs.append(epoch)
+        candidate.epochs = list(self._epochs)
+        store = search.parts.store
+        # A run that was killed between LEMUR's store and our records has stored this epoch already.
+        if not store.has_epoch(candidate.name, settings.dataset, settings.metric, epoch.epoch, epoch.prm):
+            store.save_epoch(
+                candidate.name, candidate.source, settings.dataset, settings.metric, epoch.epoch, epoch.prm
+            )
+        search.parts.records.save(search.number, self._index, candidate, State.TRAINING)
+        search._report(Event("epoch", self._index, candidate, epoch))
+        self._stop = gone_wrong(self._epochs)
+        if self._stop is None and self._index >= 0:
+            self._stop = search._pruning.report(self._index, epoch)
+        return self._stop is not None and epoch.epoch < settings.epochs
+
+    def finish(self, trained: Future[TrialResult], done: Future[None]) -> None:
+        search = self._search
+        try:
+            result = trained.result()
+            self._conclude(result)
+            search._end(self._index, self._candidate, result)
+        except CancelledError:
+            search.stop()
+        except BaseException as error:  # noqa: BLE001  # a thread's exception is raised again by `run`
+            search._fail(error)
+        finally:
+            with search._changed:
+                search._changed.notify_all()
+            done.set_result(None)
+
+    def _conclude(self, result: TrialResult) -> None:
+        search, candidate = self._search, self._candidate
+        candidate.parameters = result.parameters
+        candidate.seconds |= result.stages
+        if result.stages:
+            candidate.seconds["overhead"] = result.seconds - sum(result.stages.values())
+        outcome, detail = result.outcome, result.detail
+        whole = len(result.epochs) == search.settings.epochs
+        if self._stop is not None and not whole:
+            outcome, detail = self._stop.outcome, self._stop.reason
+        baseline = search._best_baseline() if whole and self._index >= 0 else None
+        candidate.finish(outcome, detail, result.epochs, baseline)
+        search._pruning.ended(self._index, result.epochs, not whole)
+
+
+def _responses(candidate: Candidate) -> int:
+    """How many answers of the language model a candidate has taken."""
+    return 1 + sum(not repair.note.startswith("not asked") for repair in candidate.repairs)

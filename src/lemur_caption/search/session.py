@@ -1,0 +1,117 @@
+"""From settings to a search that can run: opens what it needs, and says at the end what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import plugins
+from ..contract.validator import ValidatorPool
+from ..errors import UsageError
+from ..generator import load
+from ..strategies import get_strategy
+from .executors import Executor, LocalExecutor
+from .feedback import get_policy
+from .loop import Event, Parts, Search
+from .records import Records, RunState
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from ..lemur.store import Store
+
+EXECUTORS = ("local", "ray")
+
+
+@dataclass
+class Opened:
+    """A run that is claimed by this process, and the parts that it works with."""
+
+    run: int
+    settings: Settings
+    parts: Parts
+    started: float
+
+    def search(self, report: Callable[[Event], None]) -> Search:
+        return Search(self.run, self.settings, self.parts, report)
+
+    def summary(self, search: Search) -> dict[str, Any]:
+        """What a person wants to know of a run at its end.
+
+        `best` is the best generated Net's metric after the last epoch, None where none has trained; `overhead` the share of
+        the workers' time that went neither into epochs nor into LEMUR's code-quality pass, the contract's checks included.
+        """
+        ended = search.ended
+        full = [c for i, c in ended.items() if i >= 0 and len(c.epochs) == self.settings.epochs]
+        best = max(full, key=lambda c: c.epochs[-1].accuracy, default=None)
+        seconds = time.monotonic() - self.started
+        spent = sum(c.seconds.get("check", 0.0) + c.seconds.get("overhead", 0.0) for c in ended.values())
+        return {
+            "run": self.run,
+            "state": self.parts.records.run(self.run).state.value,
+            "metric": self.settings.metric,
+            "best": best.epochs[-1].accuracy if best else None,
+            "best_net": best.name if best else None,
+            "baselines": {c.name: c.epochs[-1].accuracy for i, c in sorted(ended.items()) if i < 0 and c.epochs},
+            "outcomes": dict(Counter(c.outcome.value for i, c in ended.items() if i >= 0 and c.outcome)),
+            "seconds": seconds,
+            "overhead": spent / (seconds * self.parts.executor.workers),
+            "records": str(self.parts.records.path),
+        }
+
+
+@contextlib.contextmanager
+def opened(store: Store, settings: Settings, resume: str | None, executor: str, workers: int) -> Iterator[Opened]:
+    """A new run of these settings, or an earlier one to `resume` by its own: its number, or `last`.
+
+    The run is this process's alone as long as the context lasts, and is `failed` where it is left by an exception.
+    Raises UsageError for a run that does not exist or is finished, and StoreError where another process has it.
+    """
+    started = time.monotonic()
+    with Records.open(store.lemur.root) as records, contextlib.ExitStack() as stack:
+        run = None if resume is None else _resumable(records, resume)
+        if run is not None:
+            settings = Settings.from_dict(dict(records.run(run).settings))
+        from ..lemur import runner
+
+        runner.check_names(store, settings.dataset, settings.transform, settings.metric)
+        folder = runner.prepare_data(store, settings.dataset, Path(settings.data) if settings.data else None)
+        strategy = get_strategy(settings.strategy)
+        policy = get_policy(settings.feedback, settings.seed, settings.size, settings.n)
+        generator = load(settings.llm, plugins.generators())
+        pool = store.snippet_pool(Path(settings.nets) if settings.nets else None)
+        trials = stack.enter_context(contextlib.closing(_executor(executor, workers, settings.threads)))
+        validators = stack.enter_context(ValidatorPool())
+        if run is None:
+            run = records.start_run(settings.to_dict())
+        stack.enter_context(records.claim(run, "search"))
+        parts = Parts(store, records, generator, strategy, pool, validators.validate, trials, policy, str(folder))
+        yield Opened(run, settings, parts, started)
+
+
+def _resumable(records: Records, resume: str) -> int:
+    if resume == "last":
+        found = records.latest_unfinished()
+        if found is None:
+            raise UsageError("no run is unfinished; leave out --resume to start one")
+        return found.id
+    if not resume.isdecimal():
+        raise UsageError(f"--resume is '{resume}'; give a run's number or `last`")
+    run = records.run(int(resume))
+    if run.state is RunState.FINISHED:
+        raise UsageError(f"run {run.id} is finished; leave out --resume to start another")
+    return run.id
+
+
+def _executor(kind: str, workers: int, threads: int) -> Executor:
+    if kind == "local":
+        return LocalExecutor(workers, threads)
+    if kind == "ray":
+        from .executors.ray_cluster import RayExecutor
+
+        return RayExecutor(workers, threads)
+    raise UsageError(f"unknown executor '{kind}'; known: {', '.join(EXECUTORS)}")

@@ -1,0 +1,146 @@
+"""The search from end to end, with recorded answers: outcomes, records, LEMUR's rows, kills and resumption."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import REPOSITORY, assert_one_line, make_lemur_venv
+from lemur_caption.architecture import random_design
+from lemur_caption.dataset.shapes import render_shapes
+from lemur_caption.search.records import Records
+
+ANSWERS = 5
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LEMUR of its own whose pylint has nothing to say: rating a Net takes ten times as long as training it here."""
+    python = make_lemur_venv(tmp_path_factory.mktemp("search") / "venv")
+    pylint = python.parent / "pylint"
+    pylint.unlink()
+    pylint.write_text(f"#!{sys.executable}\nprint('[]')\n")
+    pylint.chmod(0o755)
+    return python
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("search") / "data"
+    render_shapes(folder, train=32, val=8)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recorded designs; the third repeats the first, and the fourth is none."""
+    folder = tmp_path_factory.mktemp("search") / "answers"
+    folder.mkdir()
+    rng = random.Random(5)
+    texts = [random_design(rng).model_dump_json() for _ in range(ANSWERS)]
+    texts[2], texts[3] = texts[0], "I would rather write a poem."
+    for number, text in enumerate(texts):
+        (folder / f"{number}.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def command(python: Path, data: Path, answers: Path, tmp_path: Path) -> list[str]:
+    return [
+        *(str(python), "-m", "lemur_caption", "search", "--offline", "--json", "--strategy", "design"),
+        *("--llm", f"replay:{answers}", "--data", str(data), "--root", str(tmp_path / "root"), "--workers", "1"),
+        *("--snippets", "1", "--n", str(ANSWERS), "--epochs", "1"),
+    ]
+
+
+def run(command: list[str], *more: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    return subprocess.run([*command, *more], capture_output=True, text=True, env=environment)
+
+
+def rows(root: Path) -> list[tuple[str, int]]:
+    with sqlite3.connect(root / "db" / "ab.nn.db") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return sorted(connection.execute("SELECT nn, epoch FROM stat"))
+
+
+@pytest.mark.slow
+def test_a_search_ends_every_candidate_and_keeps_all_of_it(command, tmp_path):
+    done = run(command)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout)
+    assert told["outcomes"]["duplicate"] == 1 and told["outcomes"]["no_code"] == 1
+    assert told["state"] == "finished" and set(told["baselines"]) == {"CaptionLSTM", "CaptionTransformer"}
+    with Records.open(tmp_path / "root") as records:
+        entries = records.entries(1)
+    assert [entry.index for entry in entries] == [-2, -1, *range(ANSWERS)]
+    assert all(entry.candidate.outcome for entry in entries)
+    trained = sorted((entry.candidate.name, 1) for entry in entries if entry.candidate.epochs)
+    assert rows(tmp_path / "root") == trained and len(trained) == 5
+    assert "hash" in entries[4].candidate.detail or "exists already" in entries[4].candidate.detail
+    # The same search again finds its Nets in LEMUR's store before any of them is trained.
+    again = json.loads(run(command).stdout)
+    assert again["outcomes"] == {"duplicate": ANSWERS - 1, "no_code": 1}
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_where_it_was(python):
+    script = REPOSITORY / "benchmarks" / "search_kills.py"
+    options = ["--kills", "3", "--n", "4", "--longest", "7", "--seed", "1"]
+    done = subprocess.run(
+        [python, script, *options], capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1])["candidates"] == 4
+
+
+@pytest.mark.slow
+def test_an_interrupt_finishes_what_is_trained_and_the_run_goes_on_later(command, tmp_path):
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if " 0 " in line and "sound" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130, err
+    told = json.loads(out)
+    assert told["state"] == "stopped" and "Traceback" not in err
+    with Records.open(tmp_path / "root") as records:
+        assert {state.value for state in records.states(1).values()} == {"ended"}
+    resumed = run(command, "--resume", "1")
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    assert json.loads(resumed.stdout)["state"] == "finished"
+    with Records.open(tmp_path / "root") as records:
+        assert sorted(records.states(1)) == [-2, -1, *range(ANSWERS)]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--llm", "replay:nowhere"], ["no such folder"]),
+        (["--strategy", "magic"], ["unknown strategy", "design"]),
+        (["--feedback", "magic"], ["magic"]),
+        (["--pruner", "axe"], ["unknown pruner"]),
+        (["--executor", "abacus"], ["unknown executor"]),
+        (["--metric", "beauty"], ["unknown metric"]),
+        (["--dataset", "cifar"], ["unknown dataset"]),
+        (["--baseline", "Nobody"], ["no Net `Nobody`"]),
+        (["--budget", "soon"], ["budget"]),
+        (["--resume", "7"], ["7"]),
+        (["--resume", "last"], ["no run is unfinished"]),
+        (["--data", "nowhere"], ["does not exist"]),
+    ],
+)
+def test_wrong_use_is_one_line_and_leaves_no_run(command, tmp_path, options, words):
+    done = run(command, *options)
+    assert_one_line(done, 2, *words)
+    with Records.open(tmp_path / "root") as records:
+        assert records.runs() == []
