@@ -79,6 +79,17 @@ def lemur_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_lemur_venv(tmp_path_factory.mktemp("lemur") / "venv")
 
 
+@pytest.fixture(scope="session")
+def search_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The python of a LEMUR whose pylint has nothing to say: rating a Net takes ten times as long as training a tiny one."""
+    python = make_lemur_venv(tmp_path_factory.mktemp("search") / "venv")
+    pylint = python.parent / "pylint"
+    pylint.unlink()
+    pylint.write_text(f"#!{sys.executable}\nprint('[]')\n", encoding="utf-8")
+    pylint.chmod(0o755)
+    return python
+
+
 @pytest.fixture
 def run(lemur_python: Path, tmp_path: Path) -> Run:
     """Run `lemur-caption ARGUMENTS` in a child process, in an empty folder, against the session's LEMUR."""

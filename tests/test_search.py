@@ -8,28 +8,16 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import REPOSITORY, assert_one_line, make_lemur_venv
+from conftest import REPOSITORY, assert_one_line
 from lemur_caption.architecture import random_design
 from lemur_caption.dataset.shapes import render_shapes
 from lemur_caption.search.records import Records
 
 ANSWERS = 5
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LEMUR of its own whose pylint has nothing to say: rating a Net takes ten times as long as training it here."""
-    python = make_lemur_venv(tmp_path_factory.mktemp("search") / "venv")
-    pylint = python.parent / "pylint"
-    pylint.unlink()
-    pylint.write_text(f"#!{sys.executable}\nprint('[]')\n")
-    pylint.chmod(0o755)
-    return python
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +41,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(python: Path, data: Path, answers: Path, tmp_path: Path) -> list[str]:
+def command(search_python: Path, data: Path, answers: Path, tmp_path: Path) -> list[str]:
     return [
-        *(str(python), "-m", "lemur_caption", "search", "--offline", "--json", "--strategy", "design"),
+        *(str(search_python), "-m", "lemur_caption", "search", "--offline", "--json", "--strategy", "design"),
         *("--llm", f"replay:{answers}", "--data", str(data), "--root", str(tmp_path / "root"), "--workers", "1"),
         *("--snippets", "1", "--n", str(ANSWERS), "--epochs", "1"),
     ]
@@ -92,11 +80,11 @@ def test_a_search_ends_every_candidate_and_keeps_all_of_it(command, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_where_it_was(python):
+def test_a_killed_search_goes_on_where_it_was(search_python):
     script = REPOSITORY / "benchmarks" / "search_kills.py"
     options = ["--kills", "3", "--n", "4", "--longest", "7", "--seed", "1"]
     done = subprocess.run(
-        [python, script, *options], capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+        [search_python, script, *options], capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"}
     )
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     assert json.loads(done.stdout.splitlines()[-1])["candidates"] == 4

@@ -185,9 +185,25 @@ def test_real_photographs_train_for_one_epoch(run: Run, tmp_path: Path, coco_min
     assert result["outcome"] == "trained" and result["epochs"][0]["test_loss"] > 1.0
 
 
+def test_one_caption_an_image_and_batches_by_length(run: Run, search_python: Path, small_shapes: Path) -> None:
+    def losses(*options: str) -> tuple[float, float]:
+        given = ("--epochs", 1, "--data", small_shapes, "--contract", "off", "--json", *SMALL, *options)
+        finished = run("train", "CaptionLSTM", *given, python=search_python)
+        assert finished.returncode == 0, finished.stderr
+        (result,) = json.loads(finished.stdout)
+        return result["epochs"][0]["train_loss"], result["epochs"][0]["test_loss"]
+
+    usual, one, bucketed = losses(), losses("--captions", "one"), losses("--batches", "bucketed")
+    # Each trains otherwise than the default, and all learn something: an untrained Net's loss is log 71 = 4.26.
+    assert len({usual, one, bucketed}) == 3
+    assert all(test_loss < 4.2 for _, test_loss in (usual, one, bucketed))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--captions", "two"], ["captions is 'two'", "five"]),
+        (["--batches", "sorted"], ["batches is 'sorted'", "bucketed"]),
         (("--dataset", "nonsense"), ("nonsense", "coco-caption")),
         (("--metric", "nonsense"), ("nonsense", "bleu-4")),
         (("--transform", "nonsense"), ("nonsense", "norm_64")),

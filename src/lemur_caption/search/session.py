@@ -20,6 +20,7 @@ from .feedback import get_policy
 from .loop import Event, Parts, Search
 from .records import Records, RunState
 from .settings import Settings
+from .stopping import Pruning
 
 if TYPE_CHECKING:
     from ..lemur.store import Store
@@ -81,6 +82,9 @@ def opened(store: Store, settings: Settings, resume: str | None, executor: str, 
         runner.check_names(store, settings.dataset, settings.transform, settings.metric)
         folder = runner.prepare_data(store, settings.dataset, Path(settings.data) if settings.data else None)
         strategy = get_strategy(settings.strategy)
+        # What is wrong is said before there is a run.
+        Pruning(settings.pruner)
+        store.net_source(settings.baseline)
         policy = get_policy(settings.feedback, settings.seed, settings.size, settings.n)
         generator = load(settings.llm, plugins.generators())
         pool = store.snippet_pool(Path(settings.nets) if settings.nets else None)
@@ -90,7 +94,11 @@ def opened(store: Store, settings: Settings, resume: str | None, executor: str, 
             run = records.start_run(settings.to_dict())
         stack.enter_context(records.claim(run, "search"))
         parts = Parts(store, records, generator, strategy, pool, validators.validate, trials, policy, str(folder))
-        yield Opened(run, settings, parts, started)
+        try:
+            yield Opened(run, settings, parts, started)
+        except BaseException:
+            records.finish_run(run, RunState.FAILED)
+            raise
 
 
 def _resumable(records: Records, resume: str) -> int:
