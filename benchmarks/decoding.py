@@ -23,7 +23,8 @@ from lemur_caption.lemur import registry
 SOS, EOS = 1, 2
 DECODERS = {
     "LSTM, grid": {"decoder": "lstm", "memory": "grid", "attention": "none"},
-    "LSTM, attention": {"decoder": "lstm", "memory": "grid", "attention": "additive"},
+    "LSTM, additive": {"decoder": "lstm", "memory": "grid", "attention": "additive"},
+    "LSTM, dot": {"decoder": "lstm", "memory": "grid", "attention": "dot"},
     "Transformer, grid": {"decoder": "transformer", "memory": "grid", "attention": "none"},
     "Transformer, token": {"decoder": "transformer", "memory": "token", "attention": "none"},
 }

@@ -51,6 +51,14 @@ def test_every_answer_under_the_schema_is_a_design(size):
         Design.from_json(json.dumps(raw))
 
 
+def test_a_design_from_before_resolution_is_coarse_but_a_model_must_name_it():
+    recorded = default_design().model_dump()
+    del recorded["resolution"]
+    assert Design.from_json(json.dumps(recorded)) == with_fields(resolution="coarse")
+    with pytest.raises(jsonschema.ValidationError, match="'resolution' is a required property"):
+        jsonschema.validate(recorded, json_schema())
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_heads_divide_every_hidden_size(size):
     fields = choices(size)
@@ -63,7 +71,10 @@ def test_heads_divide_every_hidden_size(size):
     [
         ({"decoder": "transformer", "attention": "additive"}, {"decoder": "transformer", "attention": "none"}),
         ({"decoder": "lstm", "heads": 8}, {"decoder": "lstm", "heads": 2}),
+        ({"decoder": "transformer", "attention": "dot"}, {"decoder": "transformer", "attention": "none"}),
         ({"memory": "token", "attention": "additive"}, {"memory": "token", "attention": "none"}),
+        ({"memory": "token", "attention": "dot"}, {"memory": "token", "attention": "none"}),
+        ({"block": "vit", "resolution": "fine"}, {"block": "vit", "resolution": "coarse"}),
         ({"block": "mbconv", "channel_attention": "none"}, {"block": "mbconv", "channel_attention": "se"}),
     ],
 )
@@ -78,7 +89,6 @@ def test_every_field_shows_in_the_source(field):
     base = with_fields(decoder="transformer") if field == "heads" else default_design()
     values = choices("pocket")[field]
     sources = {render(Design(**(base.model_dump() | {field: value}))) for value in values}
-    # A Transformer has no use for additive attention, but the default's LSTM has.
     assert len(sources) == len(values)
 
 
@@ -107,6 +117,12 @@ def test_sizes_differ():
             "lr is 0.0003, but pocket designs take 0.001, 0.002",
         ),
         (json.dumps(default_design().model_dump() | {"dropout": 0.1}), "dropout: Input should be '0.0'"),
+        (
+            json.dumps(default_design().model_dump() | {"resolution": "finest"}),
+            "resolution: Input should be 'coarse' or",
+        ),
+        (json.dumps(default_design().model_dump() | {"resolution": None}), "resolution: Input should be 'coarse' or"),
+        (json.dumps(default_design().model_dump() | {"attention": "luong"}), "attention: Input should be 'none', 'add"),
         (json.dumps(default_design().model_dump() | {"idea": "x"}), "idea: Extra inputs are not permitted"),
         (json.dumps(default_design().model_dump() | {"size": ["pocket"]}), "size: Input should be 'pocket' or 'full'"),
     ],
@@ -140,9 +156,11 @@ def test_random_designs_repeat_with_their_seed_and_cover_every_value():
 @pytest.mark.parametrize(
     ("fields", "encoder", "decoder"),
     [
-        ({"block": "residual", "channel_attention": "se"}, "residual+se grid", "lstm+attn 192"),
+        ({}, "residual+se fine grid", "lstm+dot 192"),
+        ({"resolution": "coarse", "attention": "additive"}, "residual+se grid", "lstm+additive 192"),
+        ({"channel_attention": "cbam", "attention": "none"}, "residual+cbam fine grid", "lstm 192"),
         ({"block": "vit", "channel_attention": "none", "memory": "token"}, "vit token", "lstm 192"),
-        ({"decoder": "transformer", "layers": 2}, "residual+se grid", "transformer 192x2"),
+        ({"decoder": "transformer", "memory": "token", "layers": 2}, "residual+se fine token", "transformer 192x2"),
     ],
 )
 def test_short_names(fields, encoder, decoder):

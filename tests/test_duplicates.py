@@ -111,7 +111,7 @@ REWRITES: dict[str, tuple[str, Callable[[str], str]]] = {
 
 # What trains, or captions, differently.
 CHANGES: dict[str, Callable[[str], str]] = {
-    "suggested lr": replaced("lr 0.001", "lr 0.002"),
+    "suggested lr": replaced("lr 0.002", "lr 0.003"),
     "suggested momentum": replaced("momentum 0.9.", "momentum 0.95."),
     "dropout": replaced("DROPOUT = 0.1", "DROPOUT = 0.2"),
     "width": replaced("HIDDEN_SIZE = 192", "HIDDEN_SIZE = 256"),

@@ -45,10 +45,12 @@ class Design(BaseModel):
 
     - a Transformer decoder has attention of its own: `attention` becomes "none";
     - a recurrent decoder has no heads: `heads` becomes the smallest choice;
-    - additive attention over one memory token would always answer that token: with `memory` "token",
-      `attention` becomes "none";
+    - attention over one memory token would always answer that token: with `memory` "token", `attention` becomes "none";
+    - a ViT works on a fixed number of patches, however fine the features that they are made of: its `resolution`
+      becomes "coarse";
     - MBConv comes with squeeze-and-excitation: its `channel_attention` "none" becomes "se".
 
+    Designs that were recorded before there was a `resolution` are "coarse".
     Raises pydantic's ValidationError for anything else that is not in the space; `from_json` says it in a line.
     """
 
@@ -60,10 +62,14 @@ class Design(BaseModel):
     )
     depth: int = Field(description="blocks a stage")
     width: int = Field(description="channels of the first stage")
+    # A language model has to name it (`json_schema`); the default is for old records.
+    resolution: Literal["coarse", "fine"] = Field(
+        default="coarse", description="features before they are pooled: fine has twice as many a side"
+    )
     channel_attention: Literal["none", "se", "cbam", "eca"] = Field(description="attention over encoder channels")
     memory: Literal["token", "grid"] = Field(description="what the decoder reads: one token or a grid of them")
     decoder: Literal["lstm", "gru", "transformer"]
-    attention: Literal["none", "additive"] = Field(description="how a recurrent decoder looks at the grid")
+    attention: Literal["none", "additive", "dot"] = Field(description="how a recurrent decoder looks at the grid")
     hidden_size: int
     layers: int = Field(description="decoder layers")
     heads: int = Field(description="attention heads of a Transformer decoder")
@@ -80,10 +86,11 @@ class Design(BaseModel):
             return data
         data = dict(data)
         # Only values of the space are replaced: a misspelt one must still be refused.
-        if data.get("decoder") == "transformer" and data.get("attention") == "additive":
+        needs_none = data.get("decoder") == "transformer" or data.get("memory") == "token"
+        if needs_none and data.get("attention") in ("additive", "dot"):
             data["attention"] = "none"
-        if data.get("memory") == "token" and data.get("attention") == "additive":
-            data["attention"] = "none"
+        if data.get("block") == "vit" and data.get("resolution") == "fine":
+            data["resolution"] = "coarse"
         if data.get("block") == "mbconv" and data.get("channel_attention") == "none":
             data["channel_attention"] = "se"
         heads = CHOICES_BY_SIZE.get(str(data.get("size")), {}).get("heads", ())

@@ -15,8 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from .design import Design
 
 # By size: the encoder's stages, the side of the memory grid, how much wider a Transformer decoder's feed-forward
-# layers are, and the width of additive attention. At 64 px a pocket encoder ends on 4x4 cells, at 224 px a full one on
-# 7x7; whatever the image, the features are pooled to that grid, so that memory does not grow with the pixels.
+# layers are, and the width of additive attention. At 64 px a coarse pocket encoder ends on 4x4 cells, at 224 px a coarse
+# full one on 7x7, and a fine one on twice as many a side; whatever the image, the features are pooled to the grid, so that
+# memory does not grow with the pixels.
 _SCALE = {
     "pocket": {"stages": 3, "grid": 4, "feed_forward": 2, "attention_size": 128},
     "full": {"stages": 4, "grid": 7, "feed_forward": 4, "attention_size": 256},
@@ -79,23 +80,26 @@ def render(design: Design) -> str:
             constants=_constants(design),
             grid=_SCALE[design.size]["grid"],
             feed_forward=_SCALE[design.size]["feed_forward"],
-            # Below this an encoder of four stages would end on a single cell.
-            smallest_image=64 if design.size == "full" and design.block != "vit" else 32,
+            # Below this a coarse encoder of four stages would end on a single cell.
+            smallest_image=64
+            if (design.size, design.resolution) == ("full", "coarse") and design.block != "vit"
+            else 32,
             **_encoder_sizes(design),
         )
     )
 
 
 def _encoder_sizes(design: Design) -> dict[str, Any]:
-    """Channels of the encoder's parts: `stem` (inputs, outputs), `stages` (inputs, outputs, stride), `channels` out."""
+    """Channels of the encoder's parts: `stem` and `stages` (inputs, outputs, stride), `channels` out."""
     width = design.width
     if design.block == "vit":
         outputs = [width, 2 * width] + ([4 * width] if design.size == "full" else [])
-        stem = list(zip([None, *outputs], outputs, strict=False))
+        stem = [(a, b, 2) for a, b in zip([None, *outputs], outputs, strict=False)]
         return {"stem": stem, "stages": [], "channels": _VIT[design.size]["channels"] * width}
     outputs = [width * _WIDENING[design.block] * 2**i for i in range(_SCALE[design.size]["stages"])]
     stages = [(a, b, 2 if i else 1) for i, (a, b) in enumerate(zip([width, *outputs], outputs, strict=False))]
-    return {"stem": [(None, width // 2), (width // 2, width)], "stages": stages, "channels": outputs[-1]}
+    stem = [(None, width // 2, 2), (width // 2, width, 1 if design.resolution == "fine" else 2)]
+    return {"stem": stem, "stages": stages, "channels": outputs[-1]}
 
 
 def _constants(design: Design) -> dict[str, str]:
@@ -117,7 +121,7 @@ def _constants(design: Design) -> dict[str, str]:
         found["GRID"] = scale["grid"]
     if design.attention == "additive":
         found["ATTENTION_SIZE"] = scale["attention_size"]
-    elif recurrent and design.memory == "grid":
+    elif recurrent and design.attention == "none" and design.memory == "grid":
         found["CELL_SIZE"] = 64
     found["HIDDEN_SIZE"] = design.hidden_size
     found["LAYERS"] = design.layers
@@ -142,8 +146,8 @@ def _words(design: Design) -> tuple[str, str]:
     encoder = f"The encoder stacks {block} blocks{_GATE_NAMES[design.channel_attention]} and hands on {memory}."
     if design.decoder == "transformer":
         reads = "attends to them" if design.memory == "grid" else "adds it to every word"
-    elif design.attention == "additive":
-        reads = "looks at them through additive attention"
+    elif design.attention != "none":
+        reads = f"looks at them through {'dot-product' if design.attention == 'dot' else 'additive'} attention"
     else:
         reads = "reads a summary of them" if design.memory == "grid" else "reads it at every word"
     layers = "one layer" if design.layers == 1 else f"{design.layers} layers"

@@ -53,32 +53,33 @@ def random_design(rng: random.Random, size: str = "pocket") -> Design:
 
 
 def default_design(size: str = "pocket") -> Design:
-    """A plain, strong design: residual encoder with squeeze-and-excitation, grid memory, attention LSTM."""
+    """A plain, strong design: residual encoder with squeeze-and-excitation, a fine grid, LSTM with dot-product attention."""
     fields = choices(size)
-    middle = {name: fields[name][len(fields[name]) // 2] for name in ("depth", "width", "hidden_size", "heads")}
+    middle = {name: fields[name][len(fields[name]) // 2] for name in ("depth", "width", "hidden_size", "heads", "lr")}
     return Design(
         size=fields["size"][0],
         block="residual",
+        resolution="fine",
         channel_attention="se",
         memory="grid",
         decoder="lstm",
-        attention="additive",
+        attention="dot",
         layers=1,
         dropout="0.1",
         tied_embeddings=True,
         label_smoothing="0.0",
-        lr="0.001",
         momentum="0.9",
         **middle,
     )
 
 
 def describe(design: Design) -> dict[str, str]:
-    """Short names for a table: `encoder` like "residual+se grid", `decoder` like "lstm+attn 192"."""
+    """Short names for a table: `encoder` like "residual+se fine grid", `decoder` like "lstm+dot 192"."""
     gate = "" if design.channel_attention == "none" else f"+{design.channel_attention}"
-    attends = "+attn" if design.attention == "additive" else ""
+    fine = "fine " if design.resolution == "fine" else ""
+    attends = "" if design.attention == "none" else f"+{design.attention}"
     layers = "" if design.layers == 1 else f"x{design.layers}"
     return {
-        "encoder": f"{design.block}{gate} {design.memory}",
+        "encoder": f"{design.block}{gate} {fine}{design.memory}",
         "decoder": f"{design.decoder}{attends} {design.hidden_size}{layers}",
     }

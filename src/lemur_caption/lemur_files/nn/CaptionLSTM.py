@@ -9,6 +9,8 @@ a Transformer, instead of concatenated: from a random start that learns much soo
 Token ids: 0 <PAD>, 1 <SOS>, 2 <EOS>, 3 <UNK>.
 """
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -17,6 +19,7 @@ from torchvision.models.resnet import BasicBlock
 
 PAD, SOS, EOS = 0, 1, 2
 MAX_LENGTH = 24
+LENGTH_PENALTY = 0.7  # how much beam search makes up for length: not at all at 0, mean log-probability near 1
 WIDTHS = (24, 48, 96)
 HIDDEN = 192
 DROPOUT = 0.1
@@ -110,6 +113,24 @@ class Decoder(nn.Module):
         return self.output(self.dropout(combined)), state
 
 
+def extend(scores, words, finished, logits):
+    """The best captions with one more word each, from scores, words and finished [B, K] and logits [B, K, V].
+
+    Best is the log-probability over ((5 + words) / 6) ** LENGTH_PENALTY (Wu et al. 2016, arXiv:1609.08144, eq. 14).
+    Gives the caption and the word that each new one is made of, and its scores, words and finished, [B, K], best first.
+    """
+    chances = logits.log_softmax(dim=-1).masked_fill(finished.unsqueeze(2), -math.inf)
+    # A finished caption goes on with padding, at no cost.
+    chances[..., PAD] = chances[..., PAD].masked_fill(finished, 0.0)
+    totals = scores.unsqueeze(2) + chances
+    words = words + ~finished
+    ranks = totals / ((5 + words.unsqueeze(2)) / 6) ** LENGTH_PENALTY
+    chosen = ranks.flatten(1).topk(scores.size(1)).indices
+    caption, word = chosen // logits.size(2), chosen % logits.size(2)
+    finished = finished.gather(1, caption) | (word == EOS)
+    return caption, word, totals.flatten(1).gather(1, chosen), words.gather(1, caption), finished
+
+
 class Net(nn.Module):
     """Captioning Net. in_shape (B, C, H, W); out_shape (vocabulary size,); prm: lr, momentum, optionally pretrained."""
 
@@ -186,3 +207,24 @@ class Net(nn.Module):
             if ended.all():
                 break
         return torch.cat(caption, dim=1)
+
+    @torch.no_grad()
+    def beam_search(self, images, beam_size=3):
+        """The best of the beam_size captions kept for each image at every word: ids [B, L], 0 after <EOS>."""
+        memory = self.encoder(images.to(self.device)).repeat_interleave(beam_size, dim=0)
+        state = self.decoder.first_state(memory)
+        ids = torch.full((memory.size(0), 1), SOS, dtype=torch.long, device=memory.device)
+        first = torch.arange(0, memory.size(0), beam_size, device=memory.device)  # each image's first row
+        # All captions of an image start alike, so at the first word the first one alone counts.
+        scores = torch.full((first.size(0), beam_size), -math.inf, device=memory.device)
+        scores[:, 0] = 0.0
+        beams = scores, torch.zeros_like(scores), torch.zeros_like(scores, dtype=torch.bool)
+        for _ in range(MAX_LENGTH):
+            logits, state = self.decoder(ids[:, -1:], memory, state)
+            caption, word, *beams = extend(*beams, logits.view(first.size(0), beam_size, -1))
+            rows = (first.unsqueeze(1) + caption).flatten()
+            ids = torch.cat([ids[rows], word.view(-1, 1)], dim=1)
+            if beams[2].all():
+                break
+            state = tuple(part[:, rows] for part in state)
+        return ids[first, 1:]

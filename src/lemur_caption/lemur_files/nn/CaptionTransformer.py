@@ -16,6 +16,7 @@ from torchvision.models.resnet import BasicBlock
 
 PAD, SOS, EOS = 0, 1, 2
 MAX_LENGTH = 24
+LENGTH_PENALTY = 0.7  # how much beam search makes up for length: not at all at 0, mean log-probability near 1
 WIDTHS = (24, 48, 96)
 HIDDEN = 128
 HEADS = 4
@@ -84,6 +85,22 @@ class Encoder(nn.Module):
         return self.norm(self.project(grid) + self.position)
 
 
+def project(attention, states, first=0, last=3):
+    """Projections of an nn.MultiheadAttention (0 queries, 1 keys, 2 values) of states [B, T, H], split into heads.
+
+    Gives those from first to before last, [last - first, B, HEADS, T, H / HEADS].
+    """
+    rows = slice(first * HIDDEN, last * HIDDEN)
+    projected = states @ attention.in_proj_weight[rows].T + attention.in_proj_bias[rows]
+    return projected.unflatten(2, (-1, HEADS, HIDDEN // HEADS)).permute(2, 0, 3, 1, 4)
+
+
+def attend(attention, query, keys, values):
+    """What an nn.MultiheadAttention gives for queries, keys and values that are projected and split already."""
+    weights = (query @ keys.transpose(2, 3) * query.size(3) ** -0.5).softmax(dim=-1)
+    return attention.out_proj((weights @ values).transpose(1, 2).flatten(2))
+
+
 class Decoder(nn.Module):
     """Transformer layers over the words so far, with cross-attention to the image grid."""
 
@@ -112,13 +129,58 @@ class Decoder(nn.Module):
         angles = torch.arange(length, device=device).unsqueeze(1) * rates
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
+    def embed_from(self, start, tokens):
+        """tokens [B, T] at the positions from start on -> [B, T, hidden]."""
+        positions = self.positions(start + tokens.shape[1], tokens.device)[start:]
+        return self.embed(tokens) * self.scale + positions
+
     def forward(self, tokens, memory):
         """tokens [B, T], memory [B, P, hidden] -> logits [B, T, V]; position t sees the tokens up to t."""
         length = tokens.shape[1]
-        words = self.dropout(self.embed(tokens) * self.scale + self.positions(length, tokens.device))
+        words = self.dropout(self.embed_from(0, tokens))
         # Padding stands behind the words and is hidden from them by this mask alone.
         later = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(diagonal=1)
         return self.output(self.layers(words, memory, tgt_mask=later, tgt_is_causal=True))
+
+    def look(self, memory):
+        """Each layer's keys and values of the memory, [2, B, HEADS, P, hidden / HEADS]; the same for every word."""
+        return [project(layer.multihead_attn, memory, first=1) for layer in self.layers.layers]
+
+    def step(self, token, image, state=None):
+        """One token [B, 1] -> logits [B, 1, V] of the next, as forward gives them, and the state to go on from.
+
+        The state is each layer's keys and values of the tokens so far, [2, B, HEADS, T, hidden / HEADS]; None starts a
+        caption. image is what look gives.
+        """
+        x = self.embed_from(0 if state is None else state[0].shape[3], token)
+        longer = []
+        for i, layer in enumerate(self.layers.layers):
+            own, cross = layer.self_attn, layer.multihead_attn
+            projected = project(own, layer.norm1(x))
+            past = projected[1:] if state is None else torch.cat([state[i], projected[1:]], dim=3)
+            longer.append(past)
+            x = x + attend(own, projected[0], *past)
+            x = x + attend(cross, *project(cross, layer.norm2(x), last=1), *image[i])
+            x = x + layer.linear2(layer.activation(layer.linear1(layer.norm3(x))))
+        return self.output(self.layers.norm(x)), longer
+
+
+def extend(scores, words, finished, logits):
+    """The best captions with one more word each, from scores, words and finished [B, K] and logits [B, K, V].
+
+    Best is the log-probability over ((5 + words) / 6) ** LENGTH_PENALTY (Wu et al. 2016, arXiv:1609.08144, eq. 14).
+    Gives the caption and the word that each new one is made of, and its scores, words and finished, [B, K], best first.
+    """
+    chances = logits.log_softmax(dim=-1).masked_fill(finished.unsqueeze(2), -math.inf)
+    # A finished caption goes on with padding, at no cost.
+    chances[..., PAD] = chances[..., PAD].masked_fill(finished, 0.0)
+    totals = scores.unsqueeze(2) + chances
+    words = words + ~finished
+    ranks = totals / ((5 + words.unsqueeze(2)) / 6) ** LENGTH_PENALTY
+    chosen = ranks.flatten(1).topk(scores.size(1)).indices
+    caption, word = chosen // logits.size(2), chosen % logits.size(2)
+    finished = finished.gather(1, caption) | (word == EOS)
+    return caption, word, totals.flatten(1).gather(1, chosen), words.gather(1, caption), finished
 
 
 class Net(nn.Module):
@@ -185,12 +247,36 @@ class Net(nn.Module):
     @torch.no_grad()
     def generate(self, memory):
         """The likeliest next word, again and again, until every caption has ended."""
-        tokens = torch.full((len(memory), 1), SOS, dtype=torch.long, device=memory.device)
-        ended = torch.zeros_like(tokens, dtype=torch.bool)
+        image, state = self.decoder.look(memory), None
+        token = torch.full((len(memory), 1), SOS, dtype=torch.long, device=memory.device)
+        ended = torch.zeros_like(token, dtype=torch.bool)
+        caption = []
         for _ in range(MAX_LENGTH):
-            token = self.decoder(tokens, memory)[:, -1:].argmax(dim=-1).masked_fill(ended, PAD)
-            tokens = torch.cat([tokens, token], dim=1)
+            logits, state = self.decoder.step(token, image, state)
+            token = logits.argmax(dim=-1).masked_fill(ended, PAD)
+            caption.append(token)
             ended = ended | (token == EOS)
             if ended.all():
                 break
-        return tokens[:, 1:]
+        return torch.cat(caption, dim=1)
+
+    @torch.no_grad()
+    def beam_search(self, images, beam_size=3):
+        """The best of the beam_size captions kept for each image at every word: ids [B, L], 0 after <EOS>."""
+        memory = self.encoder(images.to(self.device)).repeat_interleave(beam_size, dim=0)
+        image, state = self.decoder.look(memory), None
+        ids = torch.full((memory.size(0), 1), SOS, dtype=torch.long, device=memory.device)
+        first = torch.arange(0, memory.size(0), beam_size, device=memory.device)  # each image's first row
+        # All captions of an image start alike, so at the first word the first one alone counts.
+        scores = torch.full((first.size(0), beam_size), -math.inf, device=memory.device)
+        scores[:, 0] = 0.0
+        beams = scores, torch.zeros_like(scores), torch.zeros_like(scores, dtype=torch.bool)
+        for _ in range(MAX_LENGTH):
+            logits, state = self.decoder.step(ids[:, -1:], image, state)
+            caption, word, *beams = extend(*beams, logits.view(first.size(0), beam_size, -1))
+            rows = (first.unsqueeze(1) + caption).flatten()
+            ids = torch.cat([ids[rows], word.view(-1, 1)], dim=1)
+            if beams[2].all():
+                break
+            state = [past[:, rows] for past in state]
+        return ids[first, 1:]
