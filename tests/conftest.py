@@ -46,10 +46,11 @@ def small_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make_lemur_venv(folder: Path) -> Path:
+def make_lemur_venv(folder: Path, *, rating: bool = False) -> Path:
     """A venv with its own copy of LEMUR's package, and all else from the running environment; returns its python.
 
-    What registration and LEMUR write then stays in `folder`, and every run starts from a clean LEMUR.
+    What registration and LEMUR write then stays in `folder`, and every run starts from a clean LEMUR. Without `rating` its
+    pylint has nothing to say: rating a Net's code takes LEMUR ten times as long as training it on a few images.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     installed = Path(sysconfig.get_path("purelib"))
@@ -69,7 +70,12 @@ def make_lemur_venv(folder: Path) -> Path:
         shutil.copytree(metadata, own / metadata.name)
     (own / "rest.pth").write_text(f"{REPOSITORY / 'src'}\n{installed}\n", encoding="utf-8")
     # LEMUR runs pylint by name, found beside the running python.
-    (folder / "bin" / "pylint").symlink_to(Path(sys.executable).parent / "pylint")
+    pylint = folder / "bin" / "pylint"
+    if rating:
+        pylint.symlink_to(Path(sys.executable).parent / "pylint")
+    else:
+        pylint.write_text(f"#!{sys.executable}\nprint('[]')\n", encoding="utf-8")
+        pylint.chmod(0o755)
     return python
 
 
@@ -80,14 +86,9 @@ def lemur_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def search_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The python of a LEMUR whose pylint has nothing to say: rating a Net takes ten times as long as training a tiny one."""
-    python = make_lemur_venv(tmp_path_factory.mktemp("search") / "venv")
-    pylint = python.parent / "pylint"
-    pylint.unlink()
-    pylint.write_text(f"#!{sys.executable}\nprint('[]')\n", encoding="utf-8")
-    pylint.chmod(0o755)
-    return python
+def rating_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The python of a LEMUR that rates code with the real pylint."""
+    return make_lemur_venv(tmp_path_factory.mktemp("rating") / "venv", rating=True)
 
 
 @pytest.fixture

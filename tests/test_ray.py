@@ -69,13 +69,13 @@ cluster.shutdown()
 
 
 @pytest.mark.slow
-def test_a_cluster_gives_what_this_machine_gives_and_a_dead_node_loses_nothing(search_python, tmp_path: Path):
+def test_a_cluster_gives_what_this_machine_gives_and_a_dead_node_loses_nothing(lemur_python, tmp_path: Path):
     render_shapes(tmp_path / "data", train=32, val=8)
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     environment = os.environ | {"RAY_DEDUP_LOGS": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
     done = subprocess.run(
-        [search_python, program, tmp_path / "root", tmp_path / "data"], capture_output=True, text=True, env=environment
+        [lemur_python, program, tmp_path / "root", tmp_path / "data"], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr[-3000:]
     (workers, on_cluster), (_, here), stopped = json.loads(done.stdout.splitlines()[-1])

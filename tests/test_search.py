@@ -41,9 +41,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(search_python: Path, data: Path, answers: Path, tmp_path: Path) -> list[str]:
+def command(lemur_python: Path, data: Path, answers: Path, tmp_path: Path) -> list[str]:
     return [
-        *(str(search_python), "-m", "lemur_caption", "search", "--offline", "--json", "--strategy", "design"),
+        *(str(lemur_python), "-m", "lemur_caption", "search", "--offline", "--json", "--strategy", "design"),
         *("--llm", f"replay:{answers}", "--data", str(data), "--root", str(tmp_path / "root"), "--workers", "1"),
         *("--snippets", "1", "--n", str(ANSWERS), "--epochs", "1"),
     ]
@@ -80,11 +80,11 @@ def test_a_search_ends_every_candidate_and_keeps_all_of_it(command, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_where_it_was(search_python):
+def test_a_killed_search_goes_on_where_it_was(lemur_python):
     script = REPOSITORY / "benchmarks" / "search_kills.py"
     options = ["--kills", "3", "--n", "4", "--longest", "7", "--seed", "1"]
     done = subprocess.run(
-        [search_python, script, *options], capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+        [lemur_python, script, *options], capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"}
     )
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     assert json.loads(done.stdout.splitlines()[-1])["candidates"] == 4

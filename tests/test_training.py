@@ -185,10 +185,10 @@ def test_real_photographs_train_for_one_epoch(run: Run, tmp_path: Path, coco_min
     assert result["outcome"] == "trained" and result["epochs"][0]["test_loss"] > 1.0
 
 
-def test_one_caption_an_image_and_batches_by_length(run: Run, search_python: Path, small_shapes: Path) -> None:
+def test_one_caption_an_image_and_batches_by_length(run: Run, lemur_python: Path, small_shapes: Path) -> None:
     def losses(*options: str) -> tuple[float, float]:
         given = ("--epochs", 1, "--data", small_shapes, "--contract", "off", "--json", *SMALL, *options)
-        finished = run("train", "CaptionLSTM", *given, python=search_python)
+        finished = run("train", "CaptionLSTM", *given, python=lemur_python)
         assert finished.returncode == 0, finished.stderr
         (result,) = json.loads(finished.stdout)
         return result["epochs"][0]["train_loss"], result["epochs"][0]["test_loss"]
