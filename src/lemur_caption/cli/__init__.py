@@ -12,12 +12,14 @@ import typer
 from ..errors import LemurCaptionError
 from . import (
     adapt,
+    contribute,
     data,
     demo,
     evaluate,
     generate,
     nngpt,
     replay_run,
+    report,
     restore,
     rule,
     runs,
@@ -25,6 +27,7 @@ from . import (
     show,
     store,
     train,
+    tune,
     validate,
 )
 
@@ -43,12 +46,15 @@ app.command()(validate.validate)
 app.command()(rule.rule)
 app.command()(adapt.adapt)
 app.command()(train.train)
+app.command()(tune.tune)
 app.command()(evaluate.evaluate)
 app.command()(search.search)
 app.command()(runs.runs)
 app.command()(show.show)
+app.command()(report.report)
 app.command()(replay_run.replay)
 app.command()(restore.restore)
+app.command()(contribute.contribute)
 app.add_typer(data.app, name="data")
 app.command()(store.register)
 app.command()(store.unregister)

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -19,10 +20,11 @@ from ..dataset.cache_folder import CACHE_VARIABLE, cache_folder
 from ..errors import TrialError
 from .loading import DATA_VARIABLE
 from .root import pin_root
-from .trial import WEIGHTS, CaptionJob, TrialJob
+from .trial import WEIGHTS
 from .trial_slot import PREFIX, ForkedProcess, TrialSlot
 
 Child = sandbox.SandboxedProcess | ForkedProcess
+TRIAL = "lemur_caption.lemur.trial"
 _SCRATCH = "lemur-caption-trial-"
 _FOREVER = 10 * 365 * 86400.0
 # How PyTorch is to use this machine is the person's to say; nothing else of the environment reaches a Net.
@@ -35,19 +37,29 @@ _KEPT_ENVIRONMENT = (
 )
 
 
+class Job(Protocol):
+    """What a child is to do. `threads` 0 takes all cores that there are."""
+
+    threads: int
+
+    def to_json(self) -> str:
+        """The job as the child's program reads it."""
+
+
 @contextmanager
 def running(
-    job: TrialJob | CaptionJob,
+    job: Job,
     data: Path,
     timeout_seconds: float | None,
     what: str,
     trained: Path | None = None,
     slot: TrialSlot | None = None,
+    program: str = TRIAL,
 ) -> Iterator[tuple[Path, Child]]:
     """The child process of `job` under way in a scratch folder, beside the weights `trained`.
 
-    The folder is the slot's, or one of the child's own that goes with it. Raises TrialError, which calls the child `what`,
-    where the disk has no room for it.
+    `program` is the module that runs there; a slot has one of its own. The folder is the slot's, or one of the child's
+    own that goes with it. Raises TrialError, which calls the child `what`, where the disk has no room for it.
     """
     try:
         _remove_orphans()
@@ -59,7 +71,7 @@ def running(
             (scratch / "job.json").write_text(job.to_json(), encoding="utf-8")
             if trained is not None:
                 shutil.copyfile(trained, scratch / WEIGHTS)
-            with _start(scratch, data, job.threads, timeout_seconds, slot) as child:
+            with _start(scratch, data, job.threads, timeout_seconds, slot, program) as child:
                 yield scratch, child
         finally:
             if slot is None:
@@ -98,7 +110,9 @@ def _remove_orphans() -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(scratch: Path, data: Path, threads: int, timeout_seconds: float | None, slot: TrialSlot | None) -> Child:
+def _start(
+    scratch: Path, data: Path, threads: int, timeout_seconds: float | None, slot: TrialSlot | None, program: str
+) -> Child:
     """The child, with its scratch folder to write, the data, their cache and torch's downloaded weights to read."""
     weights = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
     devices = [
@@ -132,7 +146,7 @@ def _start(scratch: Path, data: Path, threads: int, timeout_seconds: float | Non
         return slot.start(scratch / "job.json", policy, clean_environment(scratch) | environment, scratch / "log")
     with (scratch / "log").open("wb") as log:
         return sandbox.start(
-            [sys.executable, "-m", "lemur_caption.lemur.trial", "job.json"],
+            [sys.executable, "-m", program, "job.json"],
             policy,
             folder=scratch,
             environment=environment,

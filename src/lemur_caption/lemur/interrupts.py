@@ -28,7 +28,7 @@ def interrupts_deferred() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number, frame in received[:1]:
-            handler = before[signal.Signals(number)]
+        for arrived, frame in received[:1]:
+            handler = before[signal.Signals(arrived)]
             if callable(handler):
-                handler(number, frame)
+                handler(arrived, frame)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,14 +20,11 @@ from ..dataset import coco
 from ..errors import DatasetError, StoreError, TrialError, UsageError
 from . import weights
 from .child import Child, running
+from .epoch_files import POLL_SECONDS, TamperedError, as_epoch, epoch_records
 from .loading import FOLDERS, dataset_folder
 from .store import Store
 from .trial import TrialJob
 from .trial_slot import TrialSlot
-
-_POLL_SECONDS = 0.1
-# What LEMUR adds to the JSON of an epoch for human readers; its database does not get them.
-_JSON_ONLY = ("task", "dataset", "metric", "model")
 
 
 @dataclass
@@ -116,7 +112,7 @@ def run_trial(
                 result = _conclude(scratch, child.wait(), epochs, job)
                 if keep_weights is not None and result.outcome is Outcome.TRAINED:
                     result.weights = keep_weights(scratch)
-        except (_Tampered, weights.NotPlainError) as error:
+        except (TamperedError, weights.NotPlainError) as error:
             result = TrialResult(Outcome.RUNTIME_ERROR, f"the Net tampered with its trial: {error}", epochs)
     result.seconds = time.monotonic() - started
     return result
@@ -144,49 +140,19 @@ def _follow(job: TrialJob, scratch: Path, child: Child, epochs: list[Epoch], on_
     while True:
         ended = child.ended
         while len(epochs) < job.epochs and (record := _epoch_record(scratch, len(epochs) + 1)) is not None:
-            epoch = _as_epoch(len(epochs) + 1, record)
+            epoch = as_epoch(len(epochs) + 1, record)
             epochs.append(epoch)
             if on_epoch(epoch) and len(epochs) < job.epochs:
                 return True
         if ended:
             return False
-        time.sleep(_POLL_SECONDS)
-
-
-class _Tampered(Exception):
-    """A file of the scratch root is not what LEMUR writes: the Net has been at it."""
+        time.sleep(POLL_SECONDS)
 
 
 def _epoch_record(scratch: Path, epoch: int) -> dict[str, Any] | None:
-    """LEMUR's record of an epoch, or None while its file is missing or half-written. Raises _Tampered."""
-    path = scratch / "stat" / f"{epoch}.json"
-    try:
-        trials = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise _Tampered(f"epoch {epoch} cannot be read") from error
-    record = trials[0] if isinstance(trials, list) and trials else None
-    if not isinstance(record, dict) or not isinstance(record.get("train_stat"), dict):
-        raise _Tampered(f"epoch {epoch} is no record of LEMUR's")
-    values = [value for key, value in record.items() if key != "train_stat"] + list(record["train_stat"].values())
-    accuracy = record.get("accuracy")
-    plain = all(value is None or isinstance(value, (str, int, float)) for value in values)
-    if not plain or not isinstance(accuracy, (int, float)) or not 0 <= accuracy < math.inf or "uid" not in record:
-        raise _Tampered(f"epoch {epoch} holds other values than LEMUR stores")
-    return record
-
-
-def _as_epoch(number: int, record: dict[str, Any]) -> Epoch:
-    losses = record.get("train_stat", {})
-    return Epoch(
-        epoch=number,
-        accuracy=float(record["accuracy"]),
-        train_loss=losses.get("train_loss"),
-        test_loss=losses.get("test_loss"),
-        seconds=float(record.get("duration_seconds", 0.0)),
-        prm={key: value for key, value in record.items() if key not in _JSON_ONLY},
-    )
+    """LEMUR's record of an epoch, or None while its file is missing or half-written. Raises TamperedError."""
+    trials = epoch_records(scratch / "stat" / f"{epoch}.json")
+    return trials[0] if trials is not None else None
 
 
 def _conclude(scratch: Path, finished: sandbox.Finished, epochs: list[Epoch], job: TrialJob) -> TrialResult:
@@ -213,9 +179,9 @@ def _outcome(scratch: Path, finished: sandbox.Finished, epochs: list[Epoch], job
         ended = TrialResult(Outcome.TRAINED, "", epochs, parameters, float(result["quality"]), samples)
         ended.stages = {str(stage): float(seconds) for stage, seconds in result["seconds"].items()}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _Tampered(f"its result cannot be read ({type(error).__name__})") from error
+        raise TamperedError(f"its result cannot be read ({type(error).__name__})") from error
     if len(epochs) < job.epochs:
-        raise _Tampered(f"it ends well after {len(epochs)} of {job.epochs} epochs")
+        raise TamperedError(f"it ends well after {len(epochs)} of {job.epochs} epochs")
     for epoch in epochs:
         # LEMUR writes NaN and infinity as null.
         if epoch.train_loss is None or epoch.test_loss is None:

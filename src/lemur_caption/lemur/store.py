@@ -53,10 +53,18 @@ class Store:
         self._list_transform(prm["transform"])
 
     def has_epoch(self, name: str, dataset: str, metric: str, epoch: int, prm: dict[str, Any]) -> bool:
-        """Whether LEMUR has this epoch of this Net with the same hyperparameters, which `prm["uid"]` stands for."""
-        query = "SELECT 1 FROM stat WHERE task = ? AND dataset = ? AND metric = ? AND nn = ? AND epoch = ? AND prm = ?"
+        """Whether LEMUR has this epoch of this Net by the same learning rate, momentum, batch size and transform.
+
+        LEMUR's `uid` does not say so: from the second epoch on it is a digest of measured values as well.
+        """
+        chosen = ("lr", "momentum", "batch")
+        same = "".join(
+            f" AND EXISTS (SELECT 1 FROM prm WHERE uid = stat.prm AND name = '{key}' AND value = ?)" for key in chosen
+        )
+        query = f"""SELECT 1 FROM stat
+            WHERE task = ? AND dataset = ? AND metric = ? AND nn = ? AND epoch = ? AND transform = ?{same}"""
+        key = (TASK, dataset, metric, name, epoch, prm["transform"], *(prm[part] for part in chosen))
         with connect(self.lemur, read_only=True) as connection:
-            key = (TASK, dataset, metric, name, epoch, prm["uid"])
             return connection.execute(query, key).fetchone() is not None
 
     def _list_transform(self, transform: str) -> None:
@@ -135,11 +143,19 @@ class Store:
         return sorted(zip(nets["nn"], nets["nn_code"], strict=True))
 
     def results(self, task: str = TASK) -> list[dict[str, Any]]:
-        """LEMUR's results of a task, the best of each Net, dataset, metric and epoch, as `ab.nn.api.data` gives them."""
+        """LEMUR's results of a task, the best of each Net, dataset, metric and epoch, as `ab.nn.api.data` gives them.
+
+        Raises StoreError for a database that cannot be read.
+        """
         with quiet():
             from ab.nn.util.db.Read import data
 
-            return list(data(only_best_accuracy=True, task=task))
+            try:
+                return list(data(only_best_accuracy=True, task=task))
+            except sqlite3.Error as error:
+                raise StoreError(
+                    f"LEMUR's database {self.lemur.database} cannot be read ({error}); see `lemur-caption status`"
+                ) from error
 
     def best_result(self, name: str) -> dict[str, Any] | None:
         """LEMUR's captioning result of a Net with the highest accuracy; None where it has none."""

@@ -1,0 +1,114 @@
+"""`report`: what searches came to, as tables, files for other programs, and one HTML page."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import StoreError, UsageError
+from . import options
+from .console import err, out, print_json
+from .recorded import open_records, run_number
+
+if TYPE_CHECKING:
+    from ..report import Source, Stored
+
+
+def report(
+    runs: Annotated[list[str] | None, typer.Argument(help="Numbers of runs. Default: all.")] = None,
+    table: Annotated[str | None, typer.Option(help="One table alone, whole; an unknown name lists them.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this Markdown file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a CSV file a table into this folder.")] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Write a Parquet file a table into this folder; needs pyarrow.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write one page with tables, charts and sample images, for any browser.")
+    ] = None,
+    data: options.Data = None,
+    root: options.Root = None,
+    json: options.Json = False,
+) -> None:
+    """Report on searches: families, success rates, best Nets against the baselines, curves, findings, costs, captions.
+
+    Prints tables where no file is asked for. Changes nothing, trains nothing, and needs no network.
+    """
+    from ..report import build
+    from ..report.output import files, terminal
+    from ..report.output.markdown import markdown as as_markdown
+    from ..report.source import read
+    from ..report.tables import check_name
+
+    if table is not None:
+        check_name(table)
+    numbers = [run_number(run) for run in runs or []]
+    with open_records(root) as records:
+        source = read(records, list(dict.fromkeys(numbers)), _stored(root, table))
+    tables = build(source, table)
+    made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    written = []
+    if markdown is not None:
+        files.replace(markdown, as_markdown(source, tables, made).encode("utf-8"))
+        written.append(markdown)
+    if csv is not None:
+        written += files.write_csv(csv, tables)
+    if parquet is not None:
+        written += files.write_parquet(parquet, tables)
+    if html is not None:
+        from ..report.output.page import page
+
+        files.replace(html, page(source, tables, made, _folders(source, root, data)).encode("utf-8"))
+        written.append(html)
+    if json:
+        print_json({made_table.name: made_table.to_dict() for made_table in tables})
+    elif written:
+        err.print(f"written: {', '.join(map(str, written))}", markup=False)
+    else:
+        terminal.show(out, source, tables)
+
+
+def _stored(root: Path | None, table: str | None) -> list[Stored]:
+    """LEMUR's captioning results; none where its database is missing, which a reader does not make.
+
+    Raises StoreError for a database that cannot be read.
+    """
+    if table not in (None, "best", "lemur"):
+        # Importing LEMUR takes seconds.
+        return []
+    from ..lemur.root import Lemur, attach, find_root, package_folder
+    from ..lemur.store import Store
+    from ..report import Stored
+
+    database = Lemur(find_root(root or Path.cwd()), package_folder()).database
+    if not database.exists():
+        return []
+    try:
+        results = Store(attach(root)).results()
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"LEMUR's database {database} cannot be read ({error}); move it away and `lemur-caption restore` it, "
+            "or ask for tables that do without"
+        ) from error
+    return [
+        Stored(str(row["nn"]), str(row["dataset"]), str(row["metric"]), int(row["epoch"]), float(row["accuracy"]))
+        for row in results
+    ]
+
+
+def _folders(source: Source, root: Path | None, data: Path | None) -> dict[int, Path]:
+    """Where each run's images lie: `data`, the run's own `--data`, or its dataset's place under LEMUR's root."""
+    from ..lemur.loading import FOLDERS
+    from ..lemur.root import find_root
+
+    if data is not None and not data.is_dir():
+        raise UsageError(f"there is no folder {data}; give the data set's folder, or leave out --data")
+    found = {}
+    for recorded in source.runs:
+        own, dataset = recorded.setting("data"), str(recorded.setting("dataset"))
+        default = find_root(root or Path.cwd()) / "data" / FOLDERS.get(dataset, dataset)
+        found[recorded.run.id] = data or (Path(own) if own else default)
+    return found
