@@ -66,14 +66,14 @@ Several = Callable[..., list[Told]]
 
 
 @pytest.fixture(scope="module")
-def several(search_python: Path) -> Several:
+def several(lemur_python: Path) -> Several:
     """Run several commands one after another in one process, in a folder."""
 
     def call(folder: Path, *commands: tuple[object, ...]) -> list[Told]:
         arguments = json.dumps([[str(word) for word in command] for command in commands])
         environment = os.environ | {"COLUMNS": "200"}
         done = subprocess.run(
-            [search_python, "-c", SEVERAL, arguments], cwd=folder, env=environment, capture_output=True, text=True
+            [lemur_python, "-c", SEVERAL, arguments], cwd=folder, env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr[-3000:]
         return [Told(*told) for told in json.loads(done.stdout)]

@@ -120,7 +120,15 @@ def test_ctrl_c_in_the_middle_keeps_finished_epochs_and_leaves_nothing_running(
     command = [lemur_python, "-m", "lemur_caption", "train", "CaptionLSTM", "--epochs", "500"]
     command += ["--data", str(small_shapes), *SMALL]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell has its background jobs ignore SIGINT, and so would every process below these tests.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if (tmp_path / "db" / "ab.nn.db").exists() and query(tmp_path, "SELECT COUNT(*) FROM stat") != [(0,)]:

@@ -10,7 +10,6 @@ from ..errors import StoreError, UsageError
 from ..prompt.pool import MOST_NETS, released_pool, spread, torchvision_pool
 from . import registry
 from .bootstrap import ensure_database
-from .interrupts import interrupts_deferred
 from .loading import TASK
 from .root import Lemur, attach, connect, quiet
 
@@ -40,7 +39,7 @@ class Store:
         Raises StoreError when the database cannot take it (a full disk, a read-only file); the
         transaction is undone and what was stored before stays.
         """
-        with quiet(), interrupts_deferred():
+        with quiet():
             from ab.nn.util.db.Write import save_results
 
             try:
