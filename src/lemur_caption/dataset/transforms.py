@@ -104,15 +104,27 @@ def split(transform: Transform) -> Plan:
 
 
 def to_floats(images: Iterable[Tensor], norms: Norms) -> Tensor:
-    """What `ToTensor` and then `Normalize` give of images uint8 `[3, H, W]` of one shape: float32 `[B, 3, H, W]`."""
+    """What `ToTensor` and then `Normalize` give of images uint8 `[3, H, W]` of one shape: float32 `[B, 3, H, W]`.
+
+    A pixel has 256 values: looking each up in a table of what the two steps make of them is exact, goes over the batch once, and
+    takes less than half the time of dividing and normalizing it.
+    """
     images = list(images)
+    table = _table(images[0].shape[0], norms)
     # NumPy asks for large pages, without which a batch costs as much in page faults as in arithmetic.
-    floats = torch.from_numpy(np.empty((len(images), *images[0].shape), dtype=np.float32))
+    floats = np.empty((len(images), *images[0].shape), dtype=np.float32)
     for place, pixels in zip(floats, images, strict=True):
-        torch.div(pixels, 255, out=place)
-        for mean, std in norms:
-            F.normalize(place, mean, std, inplace=True)
-    return floats
+        for channel, values in enumerate(pixels.numpy()):
+            np.take(table[channel], values, out=place[channel], mode="clip")
+    return torch.from_numpy(floats)
+
+
+def _table(channels: int, norms: Norms) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """For each channel what the two steps make of the values 0 to 255: `[channels, 256]`."""
+    values = torch.div(torch.arange(256, dtype=torch.uint8).expand(channels, 1, 256), 255)
+    for mean, std in norms:
+        values = F.normalize(values, mean, std)
+    return values[:, 0].numpy()
 
 
 def _flatten(transform: Any) -> Iterator[Any]:
