@@ -29,8 +29,10 @@ def _warm_up() -> None:
     from ab.nn.util.db.Init import init_db
 
     init_db()
-    import ab.nn.api  # noqa: F401
+    import ab.nn.api
+    import ab.nn.loader.coco_.Caption  # noqa: F401
 
+    from ..dataset import coco  # noqa: F401
     from . import compat, loading  # noqa: F401
 
     syscalls.library()
