@@ -443,7 +443,7 @@ def test_wrong_specs_are_refused(spec, message):
 @pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("llama_cpp") is None or importlib.util.find_spec("starlette_context") is None,
-    reason="needs llama-cpp-python with its server: pip install 'llama-cpp-python[server]'",
+    reason="needs llama-cpp-python with its server: pip install 'lemur-caption[llama]'",
 )
 def test_llama_cpp_pythons_server(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
