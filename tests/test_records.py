@@ -276,7 +276,7 @@ def test_unknown_names_are_usage_errors(records: Records, call) -> None:
         call(records)
 
 
-def test_sources_of_all_runs_are_known_and_training_candidates_found(records: Records) -> None:
+def test_candidates_are_found_by_state_and_by_name(records: Records) -> None:
     first, second = records.start_run(SETTINGS), records.start_run(SETTINGS)
     records.save(first, 0, trained("A"), "ended")
     records.save(second, 0, trained("A"), "ended")
@@ -284,7 +284,6 @@ def test_sources_of_all_runs_are_known_and_training_candidates_found(records: Re
     begun.outcome = None
     records.save(second, 1, begun, "training")
     records.save(second, 2, Candidate("F-candidate2", "F", ""), "planned")
-    assert records.known_sources() == [(name, trained(name).source) for name in ("A", "B")]
     assert records.candidates(second, "training") == [(1, State.TRAINING, begun)]
     assert records.candidate("A").run == second, "of two candidates of one name the younger is meant"
 

@@ -9,13 +9,18 @@ import signal
 import sqlite3
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from conftest import REPOSITORY, assert_one_line
 from lemur_caption.architecture import random_design
+from lemur_caption.candidate import Candidate, Epoch, Outcome
 from lemur_caption.dataset.shapes import render_shapes
+from lemur_caption.generator.replay import Replay
+from lemur_caption.search.loop import Search
 from lemur_caption.search.records import Records
+from lemur_caption.search.settings import Settings
 
 ANSWERS = 5
 
@@ -132,3 +137,18 @@ def test_wrong_use_is_one_line_and_leaves_no_run(command, tmp_path, options, wor
     assert_one_line(done, 2, *words)
     with Records.open(tmp_path / "root") as records:
         assert records.runs() == []
+
+
+def test_a_resumed_run_bounds_its_trials_by_the_baselines_as_a_new_one_does(tmp_path, answers):
+    with Records.open(tmp_path) as records:
+        number = records.start_run(Settings().to_dict())
+        for index, seconds in ((-1, 5.0), (-2, 30.0)):
+            baseline = Candidate(f"Baseline{index}", "hand-made", "class Net: ...", seconds={"training": seconds})
+            baseline.finish(Outcome.TRAINED, "", [Epoch(n, 0.5, 1.0, 1.0, seconds) for n in (1, 2, 3)])
+            records.save(number, index, baseline, "ended")
+        parts = SimpleNamespace(records=records, generator=Replay(answers))
+        search = Search(number, Settings(), parts, lambda event: None)
+        assert search._timeout() is None
+        search._resume()
+        assert search._timeout() == 300.0
+        assert Search(number, Settings(timeout_seconds=7.0), parts, lambda event: None)._timeout() == 7.0

@@ -17,7 +17,7 @@ from typing import Any
 from lemur_caption.contract.sandbox import forkserver, syscalls
 from lemur_caption.contract.sandbox.audit import forbid_actions
 from lemur_caption.contract.sandbox.limits import Policy
-from lemur_caption.contract.sandbox.supervise import Ending, Protections, supervise
+from lemur_caption.contract.sandbox.supervise import Protections, supervise
 
 HEADER = struct.Struct("!Q")
 
@@ -46,20 +46,7 @@ def _answer(job: socket.socket) -> None:
         _examine(request, nonce, pipe, states)
 
     ending = supervise(child, policy, receive, close=[job.fileno()])
-    _send(job, _described(ending))
-
-
-def _described(ending: Ending) -> dict[str, Any]:
-    return {
-        "kind": "ending",
-        "reason": ending.reason,
-        "code": ending.code,
-        "forbidden": ending.forbidden,
-        "out_of_cpu": ending.out_of_cpu,
-        "seconds": ending.seconds,
-        "peak_bytes": ending.peak_bytes,
-        "protections": ending.protections,
-    }
+    _send(job, {"kind": "ending"} | ending.to_dict())
 
 
 def _send(job: socket.socket, message: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from lemur_caption.dataset.image_file import CachedImages, Layout, layout
 from lemur_caption.dataset.images import read_pixels, strict_decoding
 from lemur_caption.dataset.transforms import Transform
 from lemur_caption.errors import DatasetError
+from lemur_caption.machine import cores
 
 # What a build writes between two syncs, and what a killed one loses at most twice of.
 BLOCK_BYTES = 16 * 2**20
@@ -54,7 +55,7 @@ def prepare(
             try:
                 return CachedImages(target)
             except DatasetError:
-                _build(target, data_folder / f"{split_name}2017", file_names, workers or _cores(), on_progress)
+                _build(target, data_folder / f"{split_name}2017", file_names, workers or cores(), on_progress)
             if layout(data_folder, split_name, file_names, transform).header != target.header:
                 raise DatasetError(f"images of {data_folder} changed while they were read: run it again")
             publish(target.part, target.path)
@@ -72,10 +73,6 @@ def _remedy(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free some space and run it again, or point $LEMUR_CAPTION_CACHE at another disk"
     return "check its folder, or point $LEMUR_CAPTION_CACHE at a writable one"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _missing_bytes(target: Layout) -> int:

@@ -18,6 +18,7 @@ from ..contract import sandbox
 from ..contract.sandbox.process import clean_environment
 from ..dataset.cache_folder import CACHE_VARIABLE, cache_folder
 from ..errors import TrialError
+from ..machine import cores
 from .loading import DATA_VARIABLE
 from .root import pin_root
 from .trial import WEIGHTS
@@ -95,8 +96,7 @@ def server_environment(threads: int, device: str | None = None) -> dict[str, str
 
 
 def _compute_environment(threads: int) -> dict[str, str]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = str(threads or cores)
+    count = str(threads or cores())
     found = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), count)
     return found | {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..candidate import Outcome
 from ..dataset.annotations import CaptionedImage, read_annotations
+from ..dataset.caption_cache import open_captions
 from ..dataset.vocabulary import Vocabulary, tokenize
 from ..errors import TrialError, UsageError
 from ..metrics import score
@@ -105,10 +106,7 @@ def best_trial(store: Store, name: str, source: str, dataset: str) -> TrialJob |
 
 def _validation(data: Path) -> tuple[Vocabulary, list[CaptionedImage]]:
     """The vocabulary of the training captions, and the validation images in the order in which a loader gives them."""
-    train, validation = (
-        read_annotations(data / "annotations" / f"captions_{split}2017.json") for split in ("train", "val")
-    )
-    return Vocabulary.build([tokenize(caption) for image in train for caption in image.captions]), validation
+    return open_captions(data).vocabulary, read_annotations(data / "annotations" / "captions_val2017.json")
 
 
 def _check_ending(name: str, outcome: Outcome | None, scratch: Path, trained: Weights) -> None:

@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import socket
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +57,17 @@ def _answer(job: socket.socket) -> None:
     ending = supervise(child, policy, told.extend, close=[job.fileno()], execute=True)
     if told:
         ending.protections = json.loads(told)
-    _send(job, asdict(ending) | {"forbidden": ending.forbidden, "out_of_cpu": ending.out_of_cpu})
+    _send(job, ending.to_dict())
 
 
 def _train(request: dict[str, Any]) -> None:
     """In the sandboxed child: the trial, as if its program had been started afresh."""
     nowhere = os.open(os.devnull, os.O_RDONLY)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for source, target in ((nowhere, 0), (log, 1), (log, 2)):
-        os.dup2(source, target)
-        os.close(source) if source > 2 and source != log else None
+    for source, targets in ((nowhere, (0,)), (log, (1, 2))):
+        for target in targets:
+            os.dup2(source, target)
+        os.close(source)
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])

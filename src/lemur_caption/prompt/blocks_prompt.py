@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from lemur_caption.errors import UsageError
 from lemur_caption.generator.base import Prompt
-from lemur_caption.prompt.render import cut, fitted, render_template
+from lemur_caption.prompt.render import cut, cut_snippets, fitted, render_template
 from lemur_caption.prompt.snippets import Snippet
 from lemur_caption.source.skeleton import HIDDEN_SIZES, blocks_of, own_blocks
 
@@ -41,11 +41,7 @@ def blocks_prompt(
     def shortened(count: int, snippet_size: int | None, baseline_size: int | None) -> Prompt:
         notes: list[str] = []
         code = cut(f"baseline {baseline_name}", baseline, baseline_size, notes, True)
-        shown = []
-        for snippet in snippets[:count]:
-            if excerpt := cut(f"snippet {snippet.name}", snippet.code, snippet_size, notes):
-                shown.append(Snippet(snippet.name, excerpt))
-        notes += [f"snippet {snippet.name}" for snippet in snippets[count:]]
+        shown = cut_snippets(snippets, count, snippet_size, notes)
         user = render_template(
             "blocks/user.jinja",
             baseline={"name": baseline_name, "score": baseline_score, "code": code} if code else None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lemur_caption.contract.report import Finding
 from lemur_caption.errors import UsageError
 from lemur_caption.generator.base import Prompt
-from lemur_caption.prompt.render import cut, fitted, render_template
+from lemur_caption.prompt.render import cut, cut_snippets, fitted, render_template
 from lemur_caption.prompt.snippets import Snippet
 
 # The baseline is what the model is to change: where code must be cut, it stays so many times as long as a snippet.
@@ -74,11 +74,7 @@ def code_prompt(
         """The prompt with `count` snippets; code is cut to so many characters, or whole where that is None."""
         notes: list[str] = []
         baseline = cut(f"baseline {baseline_name}", baseline_source, baseline_size, notes, True)
-        shown = []
-        for snippet in snippets[:count]:
-            if code := cut(f"snippet {snippet.name}", snippet.code, snippet_size, notes):
-                shown.append(Snippet(snippet.name, code))
-        notes += [f"snippet {snippet.name}" for snippet in snippets[count:]]
+        shown = cut_snippets(snippets, count, snippet_size, notes)
         if template is not None:
             return Prompt(*template(baseline, shown), tuple(notes))
         context = {"name": baseline_name, "score": baseline_score, "code": baseline} if baseline else None

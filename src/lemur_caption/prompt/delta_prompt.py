@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from lemur_caption.errors import UsageError
 from lemur_caption.generator.base import Prompt
 from lemur_caption.prompt.code_prompt import SCALES
-from lemur_caption.prompt.render import SIZES, cut, render_template
+from lemur_caption.prompt.render import SIZES, cut_snippets, render_template
 from lemur_caption.prompt.snippets import Snippet
 
 
@@ -44,11 +44,7 @@ def delta_prompt(
     def shortened(count: int, characters: int | None) -> tuple[Prompt, int]:
         """The prompt with `count` snippets, each cut to so many characters or whole, and its tokens."""
         notes: list[str] = []
-        kept = []
-        for snippet in snippets[:count]:
-            if code := cut(f"snippet {snippet.name}", snippet.code, characters, notes):
-                kept.append(Snippet(snippet.name, code))
-        notes += [f"snippet {snippet.name}" for snippet in snippets[count:]]
+        kept = cut_snippets(snippets, count, characters, notes)
         user = render_template(
             "delta/user.jinja", baseline=baseline, snippets=kept, scale=SCALES[size], examples=examples, avoid=avoid
         )

@@ -65,11 +65,7 @@ def design_prompt(
         """The prompt with `count` snippets, code cut to `size` characters or whole, and its tokens."""
         notes: list[str] = []
         baseline = cut(f"baseline {baseline_name}", baseline_source, size and size * BASELINE_SHARE, notes, True)
-        shown = []
-        for snippet in snippets[:count]:
-            if code := cut(f"snippet {snippet.name}", snippet.code, size, notes):
-                shown.append(Snippet(snippet.name, code))
-        notes += [f"snippet {snippet.name}" for snippet in snippets[count:]]
+        shown = cut_snippets(snippets, count, size, notes)
         context = {"name": baseline_name, "score": baseline_score, "code": baseline} if baseline else None
         user = render_template(
             "design.jinja", baseline=context, snippets=shown, fields=fields, examples=examples, avoid=avoid
@@ -88,6 +84,16 @@ def design_prompt(
     if needed <= budget_tokens:
         return prompt
     raise UsageError(f"the prompt needs {needed} tokens without any code, and the budget is {budget_tokens}; raise it")
+
+
+def cut_snippets(snippets: Sequence[Snippet], count: int, size: int | None, notes: list[str]) -> list[Snippet]:
+    """The first `count` snippets, each cut to `size` characters or whole; `notes` gains what of all of them is missing."""
+    shown = []
+    for snippet in snippets[:count]:
+        if code := cut(f"snippet {snippet.name}", snippet.code, size, notes):
+            shown.append(Snippet(snippet.name, code))
+    notes += [f"snippet {snippet.name}" for snippet in snippets[count:]]
+    return shown
 
 
 def cut(what: str, code: str, size: int | None, notes: list[str], keep_definitions: bool = False) -> str:

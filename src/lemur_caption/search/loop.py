@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ..lemur.runner import TrialResult
     from ..lemur.store import Store
 
-# The hand-made Nets that every search is measured against, under the same budget, and their indexes in a run.
-BASELINES = {-1: "CaptionLSTM", -2: "CaptionTransformer"}
+# The hand-made Nets that every search is measured against, under the same budget.
+BASELINES = ("CaptionLSTM", "CaptionTransformer")
 # A trial that takes so many times the slower baseline's time is stopped.
 PATIENCE_WITH_TRIALS = 10
 SHORTEST_TIMEOUT = 120.0
@@ -35,7 +35,7 @@ SHORTEST_TIMEOUT = 120.0
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: `kind` is `asked`, `checked`, `epoch` or `ended`."""
+    """Something to show: `kind` is `checked`, `epoch` or `ended`."""
 
     kind: str
     index: int
@@ -75,7 +75,6 @@ class Search:
         self._failure: BaseException | None = None
         self._pruning = Pruning(settings.pruner)
         self._lag = max(settings.lag, batch_size(parts.generator))
-        self._timeout = settings.timeout_seconds
         self._fingerprints: dict[str, str | None] = {}
         self._deadline = time.monotonic() + (settings.budget_seconds or float("inf"))
 
@@ -103,7 +102,7 @@ class Search:
         self._train_baselines()
         if self._failure is None and not self._stopping.is_set():
             self._produce()
-        self._drain()
+        wait(self._futures)
         if self._failure is not None:
             raise self._failure
         asked = sum(index >= 0 for index in self._ended)
@@ -148,7 +147,7 @@ class Search:
     @property
     def baselines(self) -> dict[int, str]:
         """The hand-made Nets of this run, by index: the one to start from first."""
-        names = dict.fromkeys([self.settings.baseline, *BASELINES.values()])
+        names = dict.fromkeys([self.settings.baseline, *BASELINES])
         return {-1 - place: name for place, name in enumerate(names)}
 
     def _baseline(self) -> tuple[str, str, float | None]:
@@ -159,6 +158,13 @@ class Search:
         full = self.settings.epochs
         scores = [c.epochs[-1].accuracy for i, c in self._ended.items() if i < 0 and len(c.epochs) == full]
         return max(scores, default=None)
+
+    def _timeout(self) -> float | None:
+        """Seconds that a trial may take: what was asked for, else by the baselines once they have trained."""
+        if self.settings.timeout_seconds is not None:
+            return self.settings.timeout_seconds
+        took = [sum(c.seconds.values()) for i, c in self._ended.items() if i < 0 and c.outcome and c.outcome.success]
+        return max(SHORTEST_TIMEOUT, PATIENCE_WITH_TRIALS * max(took)) if took else None
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
@@ -260,7 +266,7 @@ class Search:
             threads=settings.threads,
         )
         training = _Training(self, index, candidate)
-        task = Task(candidate.name, job, self.parts.data, self._timeout)
+        task = Task(candidate.name, job, self.parts.data, self._timeout())
         future = self.parts.executor.submit(task, training.epoch)
         done: Future[None] = Future()
         self._futures.append(done)
@@ -277,9 +283,6 @@ class Search:
         )
         with self._changed:
             self._ended[index] = candidate
-            if index < 0 and result is not None and self.settings.timeout_seconds is None:
-                allowed = PATIENCE_WITH_TRIALS * result.seconds
-                self._timeout = max(allowed, self._timeout or SHORTEST_TIMEOUT)
             self._changed.notify_all()
         self._report(Event("ended", index, candidate))
 
@@ -289,22 +292,19 @@ class Search:
             self._failure = self._failure or error
             self._changed.notify_all()
 
-    def _drain(self) -> None:
-        wait(self._futures)
-
 
 class _Training:
     """One candidate's way through its trial, in the executor's threads."""
 
     def __init__(self, search: Search, index: int, candidate: Candidate) -> None:
         self._search, self._index, self._candidate = search, index, candidate
-        self._epochs: list[Epoch] = []
+        # What an interrupted trial had measured is on record; this one begins anew.
+        candidate.epochs = []
         self._stop: Stop | None = None
 
     def epoch(self, epoch: Epoch) -> bool:
         search, candidate, settings = self._search, self._candidate, self._search.settings
-        self._epochs.append(epoch)
-        candidate.epochs = list(self._epochs)
+        candidate.epochs.append(epoch)
         store = search.parts.store
         # A run that was killed between LEMUR's store and our records has stored this epoch already.
         if not store.has_epoch(candidate.name, settings.dataset, settings.metric, epoch.epoch, epoch.prm):
@@ -313,7 +313,7 @@ class _Training:
             )
         search.parts.records.save(search.number, self._index, candidate, State.TRAINING)
         search._report(Event("epoch", self._index, candidate, epoch))
-        self._stop = gone_wrong(self._epochs)
+        self._stop = gone_wrong(candidate.epochs)
         if self._stop is None and self._index >= 0:
             self._stop = search._pruning.report(self._index, epoch)
         return self._stop is not None and epoch.epoch < settings.epochs

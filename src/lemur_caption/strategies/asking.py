@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..candidate import Candidate
 from ..errors import GeneratorError
 from ..generator.base import Generator, Prompt, Question, Response, Sampling, batch_size, generate_all
+from ..prompt import sample_snippets
 from .base import Request
 
 
@@ -53,13 +54,30 @@ def draft(
     index: int,
     request: Request,
     generator: Generator,
-    prompt: Prompt,
+    pool: Sequence[tuple[str, str]],
+    make_prompt: Callable[..., Prompt],
     answer_tokens: int,
-    snippets: Iterable[str] = (),
+    budget_tokens: int,
     schema: dict[str, Any] | None = None,
+    **more: Any,
 ) -> Draft:
-    """Candidate `index` before its answer, named for its index until it has a source of its own."""
+    """Candidate `index` before its answer, named for its index until it has a source of its own.
+
+    `make_prompt` is given what every prompt is made of, in at most `budget_tokens` tokens, and `more`.
+    """
     sampling = Sampling(request.temperature, max_new_tokens=answer_tokens, seed=request.seed_of(index))
+    snippets = sample_snippets(pool, request.snippets, sampling.seed, exclude=request.excluded)
+    prompt = make_prompt(
+        baseline_name=request.baseline_name,
+        baseline_source=request.baseline_source,
+        baseline_score=request.baseline_score,
+        snippets=snippets,
+        examples=request.examples,
+        avoid=request.avoid,
+        budget_tokens=budget_tokens,
+        count_tokens=generator.count_tokens,
+        **more,
+    )
     candidate = Candidate(
         name=f"{request.family}-candidate{index}",
         family=request.family,
@@ -69,7 +87,7 @@ def draft(
         strategy=strategy,
         temperature=sampling.temperature,
         parents=list(request.parents),
-        snippets=list(snippets),
+        snippets=[snippet.name for snippet in snippets],
         prompt=full_text(prompt),
         dropped=list(prompt.dropped),
     )

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..candidate import Candidate, SourcePass
 from ..generator.base import Generator
-from ..prompt import sample_snippets
 from ..prompt.blocks_prompt import blocks_prompt
 from ..source.extraction import extract
 from ..source.fixups import SYNTAX_PASSES, apply_fixups
@@ -45,20 +44,17 @@ def blocks_candidates(
         for source in (request.baseline_source, assemble(own_blocks(), request.size).source):
             finisher.remember(request, source or "")
         answer_tokens = request.answer_tokens or min(ANSWER_TOKENS, int(generator.context_length * SHARE))
-        snippets = sample_snippets(pool, request.snippets, request.seed_of(index), exclude=request.excluded)
-        prompt = blocks_prompt(
-            baseline_name=request.baseline_name,
-            baseline_source=request.baseline_source,
-            baseline_score=request.baseline_score,
-            snippets=snippets,
+        return draft(
+            "blocks",
+            index,
+            request,
+            generator,
+            pool,
+            blocks_prompt,
+            answer_tokens,
+            min(PROMPT_TOKENS, int(generator.context_length * SHARE)),
             size=request.size,
-            examples=request.examples,
-            avoid=request.avoid,
-            budget_tokens=min(PROMPT_TOKENS, int(generator.context_length * SHARE)),
-            count_tokens=generator.count_tokens,
         )
-        names = [snippet.name for snippet in snippets]
-        return draft("blocks", index, request, generator, prompt, answer_tokens, names)
 
     for asked, answer in answered(generator, requests, make):
         finisher.finish(asked, read_blocks(answer, asked.request.size))

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..candidate import Candidate
 from ..generator.base import Generator
-from ..prompt import sample_snippets
 from ..prompt.code_prompt import code_prompt
 from .asking import Draft, answered, draft
 from .base import Check, Request
@@ -38,21 +37,18 @@ def code_candidates(
         # A small model likes to hand the Net that it was shown back.
         finisher.remember(request, request.baseline_source)
         answer_tokens = request.answer_tokens or min(ANSWER_TOKENS, int(generator.context_length * ANSWER_SHARE))
-        snippets = sample_snippets(pool, request.snippets, request.seed_of(index), exclude=request.excluded)
-        prompt = code_prompt(
-            baseline_name=request.baseline_name,
-            baseline_source=request.baseline_source,
-            baseline_score=request.baseline_score,
-            snippets=snippets,
+        return draft(
+            "code",
+            index,
+            request,
+            generator,
+            pool,
+            code_prompt,
+            answer_tokens,
+            min(PROMPT_TOKENS, generator.context_length - answer_tokens - MARKUP_TOKENS),
             size=request.size,
-            examples=request.examples,
-            avoid=request.avoid,
             template=request.template,
-            budget_tokens=min(PROMPT_TOKENS, generator.context_length - answer_tokens - MARKUP_TOKENS),
-            count_tokens=generator.count_tokens,
         )
-        names = [snippet.name for snippet in snippets]
-        return draft("code", index, request, generator, prompt, answer_tokens, names)
 
     for asked, answer in answered(generator, requests, make):
         finisher.finish(asked, read_code(answer))

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..candidate import Candidate, SourcePass
 from ..generator.base import Generator
-from ..prompt import sample_snippets
 from ..prompt.delta_prompt import delta_prompt, shown
 from ..source.patch import apply_patch, parse_patch
 from .asking import Answer, Draft, answered, draft
@@ -38,20 +37,17 @@ def delta_candidates(
         # A diff that changes nothing, or nothing but white space, gives the baseline.
         finisher.remember(request, shown(request.baseline_source))
         answer_tokens = request.answer_tokens or min(ANSWER_TOKENS, int(generator.context_length * ANSWER_SHARE))
-        snippets = sample_snippets(pool, request.snippets, request.seed_of(index), exclude=request.excluded)
-        prompt = delta_prompt(
-            baseline_name=request.baseline_name,
-            baseline_source=request.baseline_source,
-            baseline_score=request.baseline_score,
-            snippets=snippets,
+        return draft(
+            "delta",
+            index,
+            request,
+            generator,
+            pool,
+            delta_prompt,
+            answer_tokens,
+            min(PROMPT_TOKENS, generator.context_length - answer_tokens - MARKUP_TOKENS),
             size=request.size,
-            examples=request.examples,
-            avoid=request.avoid,
-            budget_tokens=min(PROMPT_TOKENS, generator.context_length - answer_tokens - MARKUP_TOKENS),
-            count_tokens=generator.count_tokens,
         )
-        names = [snippet.name for snippet in snippets]
-        return draft("delta", index, request, generator, prompt, answer_tokens, names)
 
     for asked, answer in answered(generator, requests, make):
         finisher.finish(asked, read_delta(answer, shown(asked.request.baseline_source)))

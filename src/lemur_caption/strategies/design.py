@@ -8,7 +8,7 @@ from ..architecture import Design, json_schema, render
 from ..candidate import Candidate, Outcome
 from ..errors import UsageError
 from ..generator.base import Generator
-from ..prompt import design_prompt, sample_snippets
+from ..prompt import design_prompt
 from .asking import Draft, answered, draft
 from .base import Check, Request
 from .finish import Finisher
@@ -34,22 +34,20 @@ def design_candidates(
 
     def make(index: int, request: Request) -> Draft:
         answer_tokens = request.answer_tokens or ANSWER_TOKENS
-        snippets = sample_snippets(pool, request.snippets, request.seed_of(index), exclude=request.excluded)
         schema = json_schema(request.size, request.pinned)
-        prompt = design_prompt(
-            baseline_name=request.baseline_name,
-            baseline_source=request.baseline_source,
-            baseline_score=request.baseline_score,
-            snippets=snippets,
+        return draft(
+            "design",
+            index,
+            request,
+            generator,
+            pool,
+            design_prompt,
+            answer_tokens,
+            min(PROMPT_TOKENS, generator.context_length - answer_tokens),
+            schema,
             choices=schema,
-            examples=request.examples,
-            avoid=request.avoid,
-            budget_tokens=min(PROMPT_TOKENS, generator.context_length - answer_tokens),
-            count_tokens=generator.count_tokens,
             seed=request.seed_of(index),
         )
-        names = [snippet.name for snippet in snippets]
-        return draft("design", index, request, generator, prompt, answer_tokens, names, schema)
 
     for asked, answer in answered(generator, requests, make):
         candidate = asked.candidate

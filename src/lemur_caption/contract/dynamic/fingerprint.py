@@ -11,6 +11,7 @@ seen, and the fingerprint depends on torch's version and on the processor's kern
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import time
@@ -118,8 +119,6 @@ def _work(probe: Probe) -> None:
     with torch.no_grad():
         net(images.clone(), captions[:, 0].clone())
         # Told what to say, a Net writes as long as it ever does, whatever it has learned.
-        try:
-            with ForceTokens(WORDS, lambda step: [4 + step % (WORDS - 4)] * IMAGES, most=MAX_TOKENS):
-                net(images.clone())
-        except TooLong:
-            pass
+        told = ForceTokens(WORDS, lambda step: [4 + step % (WORDS - 4)] * IMAGES, most=MAX_TOKENS)
+        with contextlib.suppress(TooLong), told:
+            net(images.clone())

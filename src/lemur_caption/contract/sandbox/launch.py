@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict
 
 from lemur_caption.contract.sandbox import linux, syscalls
 from lemur_caption.contract.sandbox.limits import Policy
-from lemur_caption.contract.sandbox.supervise import Ending, Protections, supervise
+from lemur_caption.contract.sandbox.supervise import Protections, supervise
 
 
 def main(arguments: list[str]) -> int:
@@ -34,13 +33,9 @@ def main(arguments: list[str]) -> int:
     ending = supervise(child, policy, told.extend, close=[status], execute=True)
     if told:
         ending.protections = json.loads(told)
-    os.write(status, json.dumps(asdict(ending) | _derived(ending)).encode())
+    os.write(status, json.dumps(ending.to_dict()).encode())
     os.close(status)
     return ending.code if ending.reason == "exit" else 128 + ending.code
-
-
-def _derived(ending: Ending) -> dict[str, bool]:
-    return {"forbidden": ending.forbidden, "out_of_cpu": ending.out_of_cpu}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from lemur_caption.contract.sandbox import linux, syscalls
 from lemur_caption.contract.sandbox.filesystem import restrict_files
@@ -39,6 +40,10 @@ class Ending:
     cpu_s: float = 0.0
     peak_bytes: int = 0
     protections: Protections = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The account as a caller in another process reads it: the fields, `forbidden` and `out_of_cpu`."""
+        return asdict(self) | {"forbidden": self.forbidden, "out_of_cpu": self.out_of_cpu}
 
     @property
     def forbidden(self) -> bool:

@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...machine import cores
 from .base import OnEpoch, Task
 
 if TYPE_CHECKING:
@@ -23,11 +24,6 @@ def gpus() -> list[str]:
         return [device for device in named.split(",") if device and device != "-1"]
     found = (re.fullmatch(r"nvidia(\d+)", path.name) for path in Path("/dev").glob("nvidia*"))
     return sorted(match[1] for match in found if match)
-
-
-def cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class LocalExecutor:

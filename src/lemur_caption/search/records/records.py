@@ -154,9 +154,3 @@ class Records:
         with self._database.reading() as connection:
             rows = connection.execute("SELECT number, state FROM candidate WHERE run = ? ORDER BY number", (run,))
             return {index: State(state) for index, state in rows}
-
-    def known_sources(self) -> list[tuple[str, str]]:
-        """Name and source of every Net that was ever a candidate, each source once."""
-        query = "SELECT MIN(id), name, source FROM trail WHERE source <> '' GROUP BY source ORDER BY 1"
-        with self._database.reading() as connection:
-            return [(name, source) for _, name, source in connection.execute(query)]
