@@ -37,6 +37,12 @@ class Outcome(str, Enum):
         return self in (Outcome.TRAINED, Outcome.IMPROVED)
 
 
+def short_name(name: str) -> str:
+    """LEMUR's name of a Net with eight digits of its MD5, which tell Nets apart for people; another name as it is."""
+    head, _, digest = name.rpartition("-")
+    return f"{head}-{digest[:8]}" if head and len(digest) == 32 else name
+
+
 @dataclass
 class Epoch:
     """One epoch as LEMUR measured it. Losses are nats a token, `accuracy` is the metric in [0, 1],

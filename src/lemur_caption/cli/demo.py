@@ -11,7 +11,7 @@ from rich import box
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from ..candidate import Candidate, Epoch, Outcome
+from ..candidate import Candidate, Epoch, Outcome, short_name
 from . import options
 from .console import err, out, print_json, progress
 
@@ -148,11 +148,8 @@ def _show(entries: list[Entry], good: list[Entry]) -> None:
         size = f"{candidate.parameters / 1e6:.2f} M" if candidate.parameters else ""
         scores = [f"{epoch.accuracy:.4f}" for epoch in candidate.epochs]
         scores += [""] * (most - len(scores))
-        # LEMUR's names end in 32 hexadecimal digits; eight tell them apart here.
-        name, _, digest = candidate.name.rpartition("-")
-        short = f"{name}-{digest[:8]}" if name else digest
         outcome = candidate.outcome or Outcome.RUNTIME_ERROR
-        table.add_row(short, entry.encoder, entry.decoder, size, *scores, outcome.value)
+        table.add_row(short_name(candidate.name), entry.encoder, entry.decoder, size, *scores, outcome.value)
     out.print(table)
     designed = max((entry for entry in good if entry is not entries[0]), key=lambda entry: entry.score, default=None)
     shown = [entry for entry in (designed, entries[0]) if entry is not None and entry.result and entry.result.samples]

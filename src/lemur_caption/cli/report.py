@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import StoreError, UsageError
+from ..errors import UsageError
 from . import options
 from .console import err, out, print_json
 from .recorded import open_records, run_number
@@ -86,13 +85,7 @@ def _stored(root: Path | None, table: str | None) -> list[Stored]:
     database = Lemur(find_root(root or Path.cwd()), package_folder()).database
     if not database.exists():
         return []
-    try:
-        results = Store(attach(root)).results()
-    except sqlite3.Error as error:
-        raise StoreError(
-            f"LEMUR's database {database} cannot be read ({error}); move it away and `lemur-caption restore` it, "
-            "or ask for tables that do without"
-        ) from error
+    results = Store(attach(root)).results()
     return [
         Stored(str(row["nn"]), str(row["dataset"]), str(row["metric"]), int(row["epoch"]), float(row["accuracy"]))
         for row in results

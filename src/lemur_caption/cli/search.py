@@ -10,6 +10,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from ..candidate import short_name
 from . import options
 from .console import err, out, print_json, progress
 
@@ -161,13 +162,7 @@ class _Show:
             line = f"{candidate.outcome.value if candidate.outcome else ''} {candidate.detail}".rstrip()
             if event.index >= 0:
                 self._bar.advance(self._task)
-        err.print(f"{event.index:>3} {_short(candidate.name)}: {line}")
-
-
-def _short(name: str) -> str:
-    """LEMUR's names end in 32 hexadecimal digits; eight tell them apart here."""
-    head, _, digest = name.rpartition("-")
-    return f"{head}-{digest[:8]}" if head and len(digest) == 32 else name
+        err.print(f"{event.index:>3} {short_name(candidate.name)}: {line}")
 
 
 def _table(settings: Settings, ended: dict[int, Candidate]) -> None:
@@ -180,7 +175,7 @@ def _table(settings: Settings, ended: dict[int, Candidate]) -> None:
         score = f"{_score(candidate):.4f}" if candidate.epochs else ""
         outcome = candidate.outcome.value if candidate.outcome else ""
         place = str(index) if index >= 0 else "base"
-        table.add_row(place, _short(candidate.name), size, str(len(candidate.epochs) or ""), score, outcome)
+        table.add_row(place, short_name(candidate.name), size, str(len(candidate.epochs) or ""), score, outcome)
     out.print(table)
 
 
@@ -192,7 +187,7 @@ def _say(result: dict[str, Any]) -> None:
     if result["best"] is not None:
         against = ", ".join(f"{name} {score:.4f}" for name, score in result["baselines"].items())
         out.print(
-            f"best {result['metric']} {result['best']:.4f} ({_short(result['best_net'])}) against {against}, same budget"
+            f"best {result['metric']} {result['best']:.4f} ({short_name(result['best_net'])}) against {against}, same budget"
         )
     counts = ", ".join(f"{count} {outcome}" for outcome, count in result["outcomes"].items())
     out.print(

@@ -147,13 +147,15 @@ class Store:
         Raises StoreError for a database that cannot be read.
         """
         with quiet():
-            from ab.nn.util.db.Read import data
-
             try:
+                # LEMUR opens its database when this is imported.
+                from ab.nn.util.db.Read import data
+
                 return list(data(only_best_accuracy=True, task=task))
             except sqlite3.Error as error:
                 raise StoreError(
-                    f"LEMUR's database {self.lemur.database} cannot be read ({error}); see `lemur-caption status`"
+                    f"LEMUR's database {self.lemur.database} cannot be read ({error}); "
+                    "move it away and `lemur-caption restore` it"
                 ) from error
 
     def best_result(self, name: str) -> dict[str, Any] | None:

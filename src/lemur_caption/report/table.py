@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..candidate import short_name
+
 Value = str | int | float | bool | None
 Kind = Literal["text", "name", "count", "metric", "percent", "seconds", "factor"]
 Row = dict[str, Value]
@@ -64,12 +66,6 @@ def text(value: Value, kind: Kind) -> str:
     if kind == "count":
         return f"{value:,.0f}"
     return f"{value:.4f}" if kind == "metric" else f"{value:.1f}" if kind == "seconds" else f"{value:.2f}"
-
-
-def short_name(name: str) -> str:
-    """LEMUR's name with eight digits of its MD5, which tell Nets apart here."""
-    head, _, digest = name.rpartition("-")
-    return f"{head}-{digest[:8]}" if head and len(digest) == 32 else name
 
 
 def shortened(value: str, most: int) -> str:

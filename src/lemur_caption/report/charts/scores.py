@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...candidate import short_name
 from ..source import Net, Source
-from ..table import Table, short_name, shortened
+from ..table import Table, shortened
 from .outcomes import style
 from .svg import Chart, Plot, Tags, brief, drawing, span
 

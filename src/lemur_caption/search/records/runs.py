@@ -33,7 +33,7 @@ class Run:
     """A run as the records know it. `started` and `ended` are ISO 8601 in UTC.
 
     `candidates` counts what has been saved, `trained` those with a success as outcome; `best` is the highest metric of
-    a last epoch among these, None where there is none.
+    a last epoch among these, None where there is none. The baselines, whose indexes are below 0, are left out.
     """
 
     id: int
@@ -104,6 +104,7 @@ def select(connection: sqlite3.Connection, run: int | None = None) -> list[Run]:
         WITH latest AS (
             SELECT candidate.run, trail.outcome, trail.id FROM candidate
             JOIN trail ON trail.id = (SELECT MAX(id) FROM trail WHERE candidate = candidate.id)
+            WHERE candidate.number >= 0
         ), ended AS (
             SELECT run, outcome IN ('trained', 'improved') AS success, (
                 SELECT accuracy FROM epoch WHERE trail = latest.id ORDER BY position DESC LIMIT 1
