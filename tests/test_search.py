@@ -14,13 +14,15 @@ from types import SimpleNamespace
 import pytest
 
 from conftest import REPOSITORY, assert_one_line
-from lemur_caption.architecture import random_design
+from lemur_caption.architecture import json_schema, random_design
 from lemur_caption.candidate import Candidate, Epoch, Outcome
 from lemur_caption.dataset.shapes import render_shapes
 from lemur_caption.generator.replay import Replay
+from lemur_caption.search.feedback import get_policy
 from lemur_caption.search.loop import Search
 from lemur_caption.search.records import Records
 from lemur_caption.search.settings import Settings
+from lemur_caption.strategies import Request
 
 ANSWERS = 5
 
@@ -152,3 +154,28 @@ def test_a_resumed_run_bounds_its_trials_by_the_baselines_as_a_new_one_does(tmp_
         search._resume()
         assert search._timeout() == 300.0
         assert Search(number, Settings(timeout_seconds=7.0), parts, lambda event: None)._timeout() == 7.0
+
+
+@pytest.mark.parametrize("feedback", ["effects", "archive"])
+def test_a_later_request_starts_from_what_trained_well(tmp_path, answers, feedback):
+    rng = random.Random(3)
+    known = {}
+    for index in range(6):
+        design = random_design(rng)
+        known[index] = Candidate(f"C5C-CaptionLSTM-{index}", "C5C-CaptionLSTM", f"class Net: n = {index}")
+        known[index].design = design.model_dump(mode="json")
+        known[index].finish(Outcome.TRAINED, "", [Epoch(1, index / 10, 1.0, 1.0, 1.0)])
+    policy = get_policy(feedback, 0, "pocket", 24)
+    with Records.open(tmp_path) as records:
+        parts = SimpleNamespace(records=records, generator=Replay(answers), policy=policy)
+        search = Search(records.start_run({}), Settings(), parts, lambda event: None)
+        plain = Request("CaptionLSTM", "class Net: ...", 0.5)
+        later = [search._learned(index, plain, known) for index in range(16, 24)]
+    exploiting = [request for request in later if request.parents]
+    assert exploiting, "of eight late candidates none builds on an earlier one"
+    for request in exploiting:
+        (parent,) = (candidate for candidate in known.values() if candidate.name == request.parents[0])
+        assert (request.baseline_name, request.baseline_source) == (parent.name, parent.source)
+        assert request.family == "C5C-CaptionLSTM" and request.examples and request.pinned
+        free = [len(field["enum"]) for field in json_schema("pocket", request.pinned)["properties"].values()]
+        assert 1 <= sum(count > 1 for count in free) <= 3, "one to three fields are the model's to choose"
