@@ -1,16 +1,28 @@
 """The design space: its schema, its normalization, and what the renderer makes of equal designs."""
 
 import ast
+import importlib.util
 import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema
 import pytest
+import torch
 from pydantic import ValidationError
 
-from lemur_caption.architecture import Design, default_design, describe, json_schema, random_design, render
+import lemur_caption
+from lemur_caption.architecture import (
+    Design,
+    baseline_design,
+    default_design,
+    describe,
+    json_schema,
+    random_design,
+    render,
+)
 from lemur_caption.architecture.space import choices
 from lemur_caption.errors import UsageError
 
@@ -242,3 +254,30 @@ def test_pylint_has_little_to_say(tmp_path):
     found = [(note["type"], note["symbol"], note["obj"]) for note in json.loads(done.stdout)]
     assert [note for note in found if note[0] in ("error", "fatal")] == []
     assert len(found) <= 2 * len(files), found
+
+
+@pytest.mark.parametrize("name", ["CaptionLSTM", "CaptionTransformer"])
+def test_a_baselines_design_has_its_sizes(name):
+    path = Path(lemur_caption.__file__).parent / "lemur_files" / "nn" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    design = baseline_design(name, "pocket", 0.001, 0.9)
+    assert (design.width, design.hidden_size, float(design.dropout)) == (
+        module.WIDTHS[0],
+        module.HIDDEN,
+        module.DROPOUT,
+    )
+    decoder = module.Net((1, 3, 64, 64), (50,), {"lr": 0.001, "momentum": 0.9}, "cpu").decoder
+    recurrent = [part for part in decoder.modules() if isinstance(part, torch.nn.LSTM)]
+    if recurrent:
+        assert (design.decoder, design.layers) == ("lstm", recurrent[0].num_layers)
+    else:
+        assert (design.decoder, design.layers, design.heads) == ("transformer", module.LAYERS, module.HEADS)
+    assert design.tied_embeddings == (decoder.output.weight is decoder.embed.weight)
+
+
+def test_where_a_baseline_is_no_point_of_the_space():
+    assert baseline_design("CaptionLSTM", "pocket", 0.0007, 0.9) is None
+    assert baseline_design("CaptionLSTM", "full", 0.001, 0.9) is None
+    assert baseline_design("ResNet", "pocket", 0.001, 0.9) is None

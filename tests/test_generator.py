@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lemur_caption.architecture import Design, json_schema
 from lemur_caption.errors import GeneratorError, UsageError
 from lemur_caption.generator import Generator, Prompt, Response, Sampling, builtin_backends, cache, load
 
@@ -44,7 +45,7 @@ SCHEMA = {
 
 
 def test_an_unknown_spec_names_the_known_ones():
-    with pytest.raises(UsageError, match=r"unknown language model 'gpt:x'; known: hf, openai, replay, smollm2"):
+    with pytest.raises(UsageError, match=r"unknown language model 'gpt:x'; known: hf, openai, random, replay, smollm2"):
         load("gpt:x")
 
 
@@ -69,9 +70,22 @@ def test_other_backends_can_be_added():
     assert isinstance(load(f"replay:{RESPONSES}", backends), Generator)
 
 
-def test_smollm2_takes_no_argument():
-    with pytest.raises(UsageError, match="'smollm2' takes nothing after it, and was given 'big'"):
-        load("smollm2:big")
+@pytest.mark.parametrize("name", ["smollm2", "random"])
+def test_some_take_no_argument(name):
+    with pytest.raises(UsageError, match=f"'{name}' takes nothing after it, and was given 'big'"):
+        load(f"{name}:big")
+
+
+def test_random_designs_keep_the_schema_and_the_seed():
+    generator, prompt = load("random"), Prompt("", "")
+    schema = json_schema("pocket", {"decoder": "gru"})
+    answers = [generator.generate(prompt, Sampling(seed=seed), schema).text for seed in range(200)]
+    designs = [Design.from_json(answer) for answer in answers]
+    assert {design.decoder for design in designs} == {"gru"}
+    assert len({design.block for design in designs}) == 7 and len(set(answers)) > 190
+    assert generator.generate(prompt, Sampling(seed=7), schema).text == answers[7]
+    with pytest.raises(GeneratorError, match="--strategy design"):
+        generator.generate(prompt, Sampling())
 
 
 @pytest.mark.parametrize(

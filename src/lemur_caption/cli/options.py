@@ -36,8 +36,8 @@ Data = Annotated[
 Llm = Annotated[
     str,
     typer.Option(
-        help="Language model: `smollm2` (embedded), `hf:MODEL` (transformers), `openai:MODEL@URL` (a server) or "
-        "`replay:FOLDER` (recorded answers)."
+        help="Language model: `smollm2` (embedded), `hf:MODEL` (transformers), `openai:MODEL@URL` (a server), "
+        "`replay:FOLDER` (recorded answers), or `random` (no model: designs drawn uniformly)."
     ),
 ]
 Baseline = Annotated[str, typer.Option(help="The Net that the language model starts from.")]

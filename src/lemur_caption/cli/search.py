@@ -12,11 +12,12 @@ from rich.table import Table
 
 from ..candidate import short_name
 from . import options
-from .console import err, out, print_json, progress
+from .console import err, out, print_json
+from .search_view import shown
 
 if TYPE_CHECKING:
     from ..candidate import Candidate
-    from ..search.loop import Event, Search
+    from ..search.loop import Search
     from ..search.settings import Settings
 
 EXIT_INTERRUPTED = 130
@@ -116,9 +117,8 @@ def search(
         settings = (
             replace(settings, budget_seconds=limit) if isinstance(limit, float) else replace(settings, n=min(n, limit))
         )
-    with progress() as bar, session.opened(store, settings, resume, executor, workers) as opened:
-        show = _Show(bar, opened.settings)
-        running = opened.search(show.event)
+    with session.opened(store, settings, resume, executor, workers) as opened, shown(opened.settings, opened.ended) as event:
+        running = opened.search(event)
         _stop_on_interrupt(running)
         state = running.run()
     result = opened.summary(running)
@@ -142,27 +142,6 @@ def _stop_on_interrupt(running: Search) -> None:
         running.abort()
 
     signal.signal(signal.SIGINT, once)
-
-
-class _Show:
-    """The live part: a line a candidate as it ends, and how many have."""
-
-    def __init__(self, bar: Any, settings: Settings) -> None:
-        self._bar, self._settings = bar, settings
-        self._task = bar.add_task("searching", total=settings.n)
-        self._best = 0.0
-
-    def event(self, event: Event) -> None:
-        candidate = event.candidate
-        if event.kind == "epoch" and event.epoch is not None:
-            line = f"epoch {event.epoch.epoch}: {self._settings.metric} {event.epoch.accuracy:.4f}"
-        elif event.kind == "checked":
-            line = "sound"
-        else:
-            line = f"{candidate.outcome.value if candidate.outcome else ''} {candidate.detail}".rstrip()
-            if event.index >= 0:
-                self._bar.advance(self._task)
-        err.print(f"{event.index:>3} {short_name(candidate.name)}: {line}")
 
 
 def _table(settings: Settings, ended: dict[int, Candidate]) -> None:

@@ -150,9 +150,17 @@ def _openai(argument: str) -> Generator:
     return OpenAIServer.from_argument(argument)
 
 
+def _random(argument: str) -> Generator:
+    if argument:
+        raise UsageError(f"'random' takes nothing after it, and was given '{argument}'")
+    from lemur_caption.generator.uniform import Uniform
+
+    return Uniform()
+
+
 def builtin_backends() -> dict[str, Factory]:
     """The back ends that come with lemur-caption, by scheme."""
-    return {"smollm2": _smollm2, "replay": _replay, "hf": _hf, "openai": _openai}
+    return {"smollm2": _smollm2, "replay": _replay, "hf": _hf, "openai": _openai, "random": _random}
 
 
 def split_options(argument: str, known: Collection[str]) -> tuple[str, dict[str, str]]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..candidate import Candidate, Epoch, Outcome
 from ..contract import ContractReport
@@ -74,8 +74,10 @@ class Search:
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
         self._pruning = Pruning(settings.pruner)
-        self._lag = max(settings.lag, batch_size(parts.generator))
+        self._batch = batch_size(parts.generator)
+        self._lag = max(settings.lag, self._batch)
         self._fingerprints: dict[str, str | None] = {}
+        self._designs: dict[int, dict[str, Any]] = {}
         self._deadline = time.monotonic() + (settings.budget_seconds or float("inf"))
 
     @property
@@ -117,6 +119,7 @@ class Search:
         for index, state, candidate in self.parts.records.candidates(self.number):
             if index >= 0:
                 self._asked = max(self._asked, index + 1)
+            self._note_design(index, candidate)
             if state is State.ENDED:
                 self._ended[index] = candidate
                 self._pruning.ended(index, candidate.epochs, len(candidate.epochs) < self.settings.epochs)
@@ -141,8 +144,18 @@ class Search:
         for index, name in self.baselines.items():
             if index not in self._ended:
                 source = self.parts.store.net_source(name)
-                self._submit(index, Candidate(name=name, family="hand-made", source=source, seed=self.settings.seed))
+                baseline = Candidate(name=name, family="hand-made", source=source, seed=self.settings.seed)
+                baseline.design = self._baseline_design(name)
+                self._note_design(index, baseline)
+                self._submit(index, baseline)
         wait(self._futures)
+
+    def _baseline_design(self, name: str) -> dict[str, Any] | None:
+        from ..architecture import baseline_design
+
+        settings = self.settings
+        design = baseline_design(name, settings.size, settings.lr, settings.momentum)
+        return design.model_dump(mode="json") if design is not None and settings.strategy == "design" else None
 
     @property
     def baselines(self) -> dict[int, str]:
@@ -214,7 +227,11 @@ class Search:
 
     def _learned(self, index: int, plain: Request, known: dict[int, Candidate]) -> Request:
         """The request for candidate `index`, after what the candidates of `known` have taught."""
-        plan = self.parts.policy.plan(index, sorted((i, c) for i, c in known.items() if i >= 0))
+        # The first thing to learn from is the baseline that was asked for; the other one is for comparison alone.
+        past = [(i, c) for i, c in sorted(known.items()) if i >= -1]
+        # What is still in training is known by then in every run of these settings, save what a batch is about to bring.
+        taken = [design for i, design in self._designs.items() if -1 <= i <= index - self._batch]
+        plan = self.parts.policy.plan(index, past, taken)
         request = replace(plain, examples=plan.examples, avoid=plan.avoid, pinned=plan.pinned)
         if plan.parents:
             request = replace(request, parents=tuple(known[parent].name for parent in plan.parents))
@@ -225,6 +242,10 @@ class Search:
             )
         return request
 
+    def _note_design(self, index: int, candidate: Candidate) -> None:
+        if candidate.design is not None:
+            self._designs[index] = candidate.design
+
     def _check(self, source: str) -> ContractReport:
         report = self.parts.check(source)
         self._fingerprints[source] = report.fingerprint
@@ -233,6 +254,7 @@ class Search:
     def _take(self, index: int, candidate: Candidate) -> None:
         """A candidate from the strategy: on record, and on to its training where nothing speaks against it."""
         self._asked = index + 1
+        self._note_design(index, candidate)
         if candidate.outcome is None:
             fingerprint = self._fingerprints.pop(candidate.source, None)
             twin = self._finder.find(candidate.source, fingerprint)
@@ -335,7 +357,7 @@ class _Training:
 
     def _conclude(self, result: TrialResult) -> None:
         search, candidate = self._search, self._candidate
-        candidate.parameters = result.parameters
+        candidate.parameters, candidate.flops, candidate.parts = result.parameters, result.flops, result.parts
         candidate.seconds |= result.stages
         if result.stages:
             candidate.seconds["overhead"] = result.seconds - sum(result.stages.values())

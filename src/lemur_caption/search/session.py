@@ -18,7 +18,7 @@ from ..strategies import get_strategy
 from .executors import Executor, LocalExecutor
 from .feedback import get_policy
 from .loop import Event, Parts, Search
-from .records import Records, RunState
+from .records import Records, RunState, State
 from .settings import Settings
 from .stopping import Pruning
 
@@ -36,6 +36,12 @@ class Opened:
     settings: Settings
     parts: Parts
     started: float
+
+    @property
+    def ended(self) -> int:
+        """How many candidates had ended when the run was interrupted; 0 for a new run."""
+        states = self.parts.records.states(self.run)
+        return sum(index >= 0 and state is State.ENDED for index, state in states.items())
 
     def search(self, report: Callable[[Event], None]) -> Search:
         return Search(self.run, self.settings, self.parts, report)

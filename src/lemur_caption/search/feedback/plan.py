@@ -41,8 +41,12 @@ class Plan:
 class Policy(Protocol):
     """Plans a search's candidates."""
 
-    def plan(self, index: int, finished: Iterable[Finished]) -> Plan:
-        """The plan for candidate `index`. It depends on the policy's seed, `index` and the set of `finished` alone."""
+    def plan(self, index: int, finished: Iterable[Finished], taken: Iterable[Mapping[str, Any]] = ()) -> Plan:
+        """The plan for candidate `index`. It depends on the policy's seed, `index` and the arguments' contents alone.
+
+        `finished` may hold the search's baseline, with an index below 0. `taken` are the designs that there are already, those
+        that are still being trained among them.
+        """
         ...
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,55 +18,54 @@ from .effects import draw_effects
 from .plan import Baseline, Finished, Plan, Policy, failed_in_training, score
 
 EXAMPLES = 3
-MOST_OPEN = 3
+MOST_OPEN = 2
+MOST_CHANGED = 2
+# How often a step away from a parent is drawn anew that leads to a design which there is already.
+DRAWS = 50
+GREED = 2.0
 
 
 class IndependentPolicy:
     """The paper's sampling: every candidate is asked for in the same way, whatever the others came to."""
 
-    def plan(self, index: int, finished: Iterable[Finished]) -> Plan:
+    def plan(self, index: int, finished: Iterable[Finished], taken: Iterable[Mapping[str, Any]] = ()) -> Plan:
         return Plan(exploration=True)
 
 
 @dataclass(frozen=True)
 class FeedbackPolicy(ABC):
-    """Explores at first, and then more and more often builds on what has trained best.
+    """Explores at times, and otherwise builds on what has trained best; a search begins with its baseline.
 
-    The share of exploration is 1 for the first `warm_up` candidates, falls along half a cosine to `least` in the
-    middle of the `candidates`, and stays there. `size` is that of the designs.
-    Raises UsageError for numbers that make no schedule.
+    The share of exploration falls along half a cosine from `most` to `least` in the middle of the `candidates`, and
+    stays there. `size` is that of the designs. Raises UsageError for numbers that make no schedule.
     """
 
     seed: int = 0
     size: str = "pocket"
     candidates: int = 16
-    warm_up: int = 4
+    most: float = 0.5
     least: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.candidates < 1 or self.warm_up < 1 or not 0 <= self.least <= 1:
+        if self.candidates < 1 or not 0 <= self.least <= self.most <= 1:
             raise UsageError(
-                f"a schedule needs candidates and a warm-up of at least 1 and a share in [0, 1], not {self.candidates}, "
-                f"{self.warm_up} and {self.least}"
+                f"a schedule needs 1 candidate or more, and shares in [0, 1] that fall, not {self.candidates}, "
+                f"{self.most} and {self.least}"
             )
 
     def share(self, index: int) -> float:
         """How likely candidate `index` is an exploration."""
-        if index < self.warm_up:
-            return 1.0
-        done = min((index - self.warm_up + 1) / max(self.candidates / 2 - self.warm_up, 1), 1.0)
-        return self.least + (1 - self.least) * (1 + math.cos(math.pi * done)) / 2
+        done = min(2 * index / self.candidates, 1.0)
+        return self.least + (self.most - self.least) * (1 + math.cos(math.pi * done)) / 2
 
-    def plan(self, index: int, finished: Iterable[Finished]) -> Plan:
-        """See `Policy`. Nothing is exploited before two candidates have trained."""
+    def plan(self, index: int, finished: Iterable[Finished], taken: Iterable[Mapping[str, Any]] = ()) -> Plan:
+        """See `Policy`. Where nothing has trained there is nothing to build on."""
         rng = random.Random(f"feedback/{self.seed}/{index}")
         past = sorted(finished, key=lambda item: item[0])
         best = elites(past)
-        explore = rng.random() < self.share(index)
-        trained = sum(score(candidate) is not None for _, candidate in past)
-        if explore or trained < 2:
+        if rng.random() < self.share(index) or not best:
             return Plan(exploration=True, avoid=avoid_lines(past))
-        parent = _by_rank(best, rng)
+        parent = _by_score(best, past, rng)
         plan = Plan(
             exploration=False,
             parents=(parent.index,),
@@ -73,45 +73,79 @@ class FeedbackPolicy(ABC):
             examples=tuple((_in_words(elite.candidate), elite.score) for elite in best[:EXAMPLES]),
             avoid=avoid_lines(past),
         )
-        return replace(plan, pinned=self.pins(parent, past, rng)) if parent.candidate.design else plan
+        if parent.candidate.design is None:
+            return plan
+        known = [_complete(design) for design in taken]
+        return replace(plan, pinned=self.step(_complete(parent.candidate.design), past, known, rng))
 
     @abstractmethod
-    def pins(self, parent: Elite, past: Sequence[Finished], rng: random.Random) -> dict[str, Any]:
-        """The fields of the next design that are settled."""
+    def step(
+        self,
+        start: Mapping[str, Any],
+        past: Sequence[Finished],
+        known: Sequence[Mapping[str, Any]],
+        rng: random.Random,
+    ) -> dict[str, Any]:
+        """The fields of the next design that are settled, given the parent's design; the model chooses the others."""
 
     def open(self, rng: random.Random) -> list[str]:
         """The few fields, one to MOST_OPEN, that the language model chooses. The size is never one of them."""
+        return rng.sample(list(self.fields), rng.randint(1, MOST_OPEN))
+
+    @property
+    def fields(self) -> dict[str, tuple[Any, ...]]:
+        """The fields in which designs of this size differ, with their values."""
         from ...architecture.space import choices
 
-        fields = [name for name, values in choices(self.size).items() if len(values) > 1]
-        return rng.sample(fields, rng.randint(1, MOST_OPEN))
+        return {name: values for name, values in choices(self.size).items() if len(values) > 1}
 
 
 class ArchivePolicy(FeedbackPolicy):
-    """Keeps a parent's design but for one to three fields, which the language model chooses anew."""
+    """Keeps a parent's design but for one or two fields, which the language model chooses anew."""
 
-    def pins(self, parent: Elite, past: Sequence[Finished], rng: random.Random) -> dict[str, Any]:
-        assert parent.candidate.design is not None
+    def step(
+        self,
+        start: Mapping[str, Any],
+        past: Sequence[Finished],
+        known: Sequence[Mapping[str, Any]],
+        rng: random.Random,
+    ) -> dict[str, Any]:
         free = self.open(rng)
-        return {name: value for name, value in _complete(parent.candidate.design).items() if name not in free}
+        return {name: value for name, value in start.items() if name not in free}
 
 
 class EffectsPolicy(FeedbackPolicy):
-    """Settles each field on the value that a draw from a model of the scores likes best, and leaves one to three open.
+    """Changes a parent's design in one or two fields, those that promise most, and leaves one or two more to the model.
 
-    The model (see `effects`) learns from every design that trained, and from those that failed in training as if they had
-    reached the worst score.
+    The promise is a draw from a model of the scores (see `effects`), which learns from every design that trained, and from
+    those that failed in training as if they had reached the worst score. What leads to a known design is drawn anew.
     """
 
-    def pins(self, parent: Elite, past: Sequence[Finished], rng: random.Random) -> dict[str, Any]:
-        from ...architecture.space import choices
-
-        fields = choices(self.size)
+    def step(
+        self,
+        start: Mapping[str, Any],
+        past: Sequence[Finished],
+        known: Sequence[Mapping[str, Any]],
+        rng: random.Random,
+    ) -> dict[str, Any]:
         designs, scores = _experience(past, self.size)
-        free = self.open(rng)
-        effects = draw_effects(designs, scores, fields, rng)
-        liked = {name: max(values, key=lambda value: effects[name][value]) for name, values in fields.items()}
-        return {name: value for name, value in liked.items() if name not in free}
+        for _ in range(DRAWS):
+            step = self._step(start, draw_effects(designs, scores, self.fields, rng), rng)
+            # A change of a field that means nothing beside the others is none: `_complete` undoes it.
+            settled = {name: value for name, value in _complete({**start, **step}).items() if name in step}
+            if not any(settled.items() <= design.items() for design in known):
+                break
+        return step
+
+    def _step(
+        self, start: Mapping[str, Any], effects: Mapping[str, Mapping[Any, float]], rng: random.Random
+    ) -> dict[str, Any]:
+        best = {name: max(values, key=values.__getitem__) for name, values in effects.items()}
+        gains = {name: values[best[name]] - values[start[name]] for name, values in effects.items()}
+        promising = sorted(gains, key=lambda name: -gains[name])[: rng.randint(1, MOST_CHANGED)]
+        free = set(self.open(rng)) - set(promising)
+        changed = {**start, **{name: best[name] for name in promising}}
+        return {name: value for name, value in changed.items() if name not in free}
 
 
 def _experience(past: Sequence[Finished], size: str) -> tuple[list[dict[str, Any]], list[float]]:
@@ -127,16 +161,18 @@ def _experience(past: Sequence[Finished], size: str) -> tuple[list[dict[str, Any
     return [design for design, _ in rows], [value for _, value in rows]
 
 
-def _complete(design: dict[str, Any]) -> dict[str, Any]:
-    """A recorded design with the fields that designs have had since."""
+def _complete(design: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded design with the fields that designs have had since, normalized."""
     from ...architecture import Design
 
     return Design.model_validate(design).model_dump(mode="json")
 
 
-def _by_rank(best: Sequence[Elite], rng: random.Random) -> Elite:
-    """A parent by linear ranking: the best of n is n times as likely as the last."""
-    return rng.choices(best, weights=range(len(best), 0, -1))[0]
+def _by_score(best: Sequence[Elite], past: Sequence[Finished], rng: random.Random) -> Elite:
+    """A parent by a softmax of the scores, GREED over their standard deviation being its inverse temperature."""
+    reached = [value for _, candidate in past if (value := score(candidate)) is not None]
+    spread = statistics.pstdev(reached) or 1.0
+    return rng.choices(best, weights=[math.exp(GREED * (elite.score - best[0].score) / spread) for elite in best])[0]
 
 
 def _in_words(candidate: Candidate) -> str:
