@@ -19,7 +19,7 @@ from lemur_caption.architecture import random_design, render
 from lemur_caption.contract.validator import ValidatorPool
 from lemur_caption.dataset.shapes import render_shapes
 from lemur_caption.lemur import runner
-from lemur_caption.lemur.child import server_environment
+from lemur_caption.lemur.child import compute_environment
 from lemur_caption.lemur.store import Store
 from lemur_caption.lemur.trial import TrialJob
 from lemur_caption.lemur.trial_slot import TrialSlot
@@ -35,7 +35,7 @@ def main() -> None:
     sources = [render(random_design(rng)) for _ in range(arguments.candidates)]
     fixed: dict[str, list[float]] = {"own process": [], "slot": []}
     quality, checks = [], []
-    with tempfile.TemporaryDirectory() as folder, TrialSlot(server_environment(1)) as slot, ValidatorPool() as pool:
+    with tempfile.TemporaryDirectory() as folder, TrialSlot(compute_environment(1)) as slot, ValidatorPool() as pool:
         store = Store.open(Path(folder) / "root", offline=True)
         render_shapes(Path(folder) / "data", train=arguments.images, val=32)
         data = runner.prepare_data(store, "shapes", Path(folder) / "data")

@@ -1,20 +1,26 @@
-"""Trials on a real Ray cluster of two nodes on this machine, one of which is killed in the middle."""
+"""A search on a real Ray cluster of two nodes on this machine, one of which is killed in the middle."""
 
 from __future__ import annotations
 
 import json
 import os
+import random
+import sqlite3
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from lemur_caption.architecture import random_design
 from lemur_caption.dataset.shapes import render_shapes
+from lemur_caption.search.records import Records
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
+N, EPOCHS = 3, 2
 PROGRAM = """
-import json, os, random, sys, threading, time
+import json, sys
 import ray
 from ray.cluster_utils import Cluster
 
@@ -23,65 +29,78 @@ other = cluster.add_node(num_cpus=1)
 cluster.wait_for_nodes()
 ray.init(address=cluster.address, log_to_driver=False)
 
-from pathlib import Path
-from lemur_caption.architecture import random_design, render
-from lemur_caption.lemur import runner
 from lemur_caption.lemur.store import Store
 from lemur_caption.lemur.trial import TrialJob
-from lemur_caption.search.executors import LocalExecutor, Task
-from lemur_caption.search.executors.ray_cluster import RayExecutor
+from lemur_caption.search import session
+from lemur_caption.search.executors import Task
+from lemur_caption.search.settings import Settings
 
-store = Store.open(sys.argv[1], offline=True)
-runner.check_names(store, "shapes", "norm_64", "bleu-4")
-data = str(runner.prepare_data(store, "shapes", Path(sys.argv[2])))
-rng = random.Random(3)
-jobs = [
-    TrialJob(render(random_design(rng)), "shapes", "bleu-4", "norm_64", epochs=2, threads=1) for _ in range(4)
-]
-jobs.append(TrialJob("class Net: pass", "shapes", "bleu-4", "norm_64", threads=1))
+store, settings = Store.open(sys.argv[1], offline=True), Settings.from_dict(json.loads(sys.argv[2]))
+told = []
 
-def run(executor, after_first=lambda: None):
-    told = [[] for _ in jobs]
-    started = threading.Event()
-    def report(place):
-        def on_epoch(epoch):
-            told[place].append((epoch.epoch, epoch.accuracy))
-            started.set()
-            return False
-        return on_epoch
-    futures = [executor.submit(Task(f"Net{i}", job, data, 300.0), report(i)) for i, job in enumerate(jobs)]
-    started.wait(200)
-    after_first()
-    results = [future.result(timeout=400) for future in futures]
-    return executor.workers, [[r.outcome.value, [e.accuracy for e in r.epochs], t] for r, t in zip(results, told)]
+def report(event):
+    if event.kind == "epoch":
+        # Both nodes train a baseline now, and neither trial can end before this returns.
+        if not told:
+            cluster.remove_node(other, allow_graceful=False)
+        told.append([event.index, event.epoch.epoch])
 
-executor = RayExecutor(threads=1)
-on_cluster = run(executor, lambda: cluster.remove_node(other, allow_graceful=False))
-stopped = executor.submit(Task("Net0", jobs[0], data, 300.0), lambda epoch: True).result(timeout=300)
-executor.close()
-local = LocalExecutor(workers=1)
-here = run(local)
-local.close()
-print(json.dumps([on_cluster, here, [stopped.outcome.value, len(stopped.epochs)]]))
+with session.opened(store, settings, None, "ray", 0) as opened:
+    executor = opened.parts.executor
+    state = opened.search(report).run()
+
+    def trial(source, stop):
+        job = TrialJob(source, "shapes", "bleu-4", "norm_64", epochs=2, threads=1)
+        task = Task("Net", job, opened.parts.data, 300.0)
+        result = executor.submit(task, lambda epoch: stop).result(timeout=300)
+        return [result.outcome.value, len(result.epochs)]
+
+    stopped, failed = trial(store.net_source("CaptionLSTM"), True), trial("class Net: pass", False)
+    workers = executor.workers
+print(json.dumps([state.value, workers, told, stopped, failed]))
 ray.shutdown()
 cluster.shutdown()
 """
 
 
-@pytest.mark.slow
-def test_a_cluster_gives_what_this_machine_gives_and_a_dead_node_loses_nothing(lemur_python, tmp_path: Path):
-    render_shapes(tmp_path / "data", train=32, val=8)
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    environment = os.environ | {"RAY_DEDUP_LOGS": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
-    done = subprocess.run(
-        [lemur_python, program, tmp_path / "root", tmp_path / "data"], capture_output=True, text=True, env=environment
-    )
+def call(*command: object) -> str:
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "RAY_DEDUP_LOGS": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
-    (workers, on_cluster), (_, here), stopped = json.loads(done.stdout.splitlines()[-1])
-    assert workers == 2
-    assert [outcome for outcome, *_ in on_cluster] == ["trained"] * 4 + ["runtime_error"]
-    assert on_cluster == here
-    # Each epoch was told once, although trials of the dead node began anew.
-    assert [[number for number, _ in told] for _, _, told in on_cluster] == [[1, 2]] * 4 + [[]]
+    return done.stdout
+
+
+def recorded(root: Path) -> dict[int, tuple[object, ...]]:
+    """What the run has recorded of each candidate, but for times."""
+    with Records.open(root) as records:
+        return {
+            index: (state, made.name, made.outcome, [(e.accuracy, e.train_loss, e.test_loss) for e in made.epochs])
+            for index, state, made in records.candidates(1)
+        }
+
+
+@pytest.mark.slow
+def test_a_cluster_searches_as_this_machine_does_and_a_dead_node_loses_nothing(lemur_python, tmp_path: Path):
+    data, answers = tmp_path / "data", tmp_path / "answers"
+    render_shapes(data, train=32, val=8)
+    answers.mkdir()
+    rng = random.Random(3)
+    for number in range(N):
+        (answers / f"{number}.txt").write_text(random_design(rng).model_dump_json(), encoding="utf-8")
+    settings = {"llm": f"replay:{answers}", "data": str(data), "n": N, "epochs": EPOCHS, "snippets": 1}
+    cluster, here = tmp_path / "cluster", tmp_path / "here"
+    told = json.loads(call(lemur_python, "-c", PROGRAM, cluster, json.dumps(settings)).splitlines()[-1])
+    options = [part for name, value in settings.items() for part in (f"--{name}", value)]
+    call(lemur_python, "-m", "lemur_caption", "search", "--offline", "--workers", "1", "--root", here, *options)
+
+    state, workers, epochs, stopped, failed = told
+    assert (state, workers) == ("finished", 2)
+    assert recorded(cluster) == recorded(here)
+    assert sorted(recorded(cluster)) == [-2, -1, *range(N)]
+    # Each epoch was told and stored once, although a trial of the dead node began anew.
+    assert sorted(epochs) == [[index, epoch] for index in (-2, -1, *range(N)) for epoch in (1, 2)]
+    with sqlite3.connect(cluster / "db" / "ab.nn.db") as connection:
+        rows = Counter(connection.execute("SELECT nn, epoch FROM stat"))
+    assert rows == {(name, epoch): 1 for _, name, *_ in recorded(cluster).values() for epoch in (1, 2)}
     assert stopped == ["trained", 1]
+    assert failed == ["runtime_error", 0]

@@ -179,3 +179,19 @@ def test_a_later_request_starts_from_what_trained_well(tmp_path, answers, feedba
         assert request.family == "C5C-CaptionLSTM" and request.examples and request.pinned
         free = [len(field["enum"]) for field in json_schema("pocket", request.pinned)["properties"].values()]
         assert 1 <= sum(count > 1 for count in free) <= 3, "one to three fields are the model's to choose"
+
+
+@pytest.mark.slow
+def test_tuning_counts_the_best_of_a_nets_trials(command, tmp_path):
+    done = run([*command[: command.index("--n")], "--n", "1", "--epochs", "1", "--tune", "1"])
+    assert done.returncode == 0, done.stderr[-2000:]
+    with Records.open(tmp_path / "root") as records:
+        found = {index: candidate for index, _, candidate in records.candidates(1)}
+    with sqlite3.connect(tmp_path / "root" / "db" / "ab.nn.db") as connection:
+        rows = connection.execute("SELECT nn, accuracy FROM stat").fetchall()
+    for candidate in found.values():
+        scores = [accuracy for name, accuracy in rows if name == candidate.name]
+        assert len(scores) == 2, f"one trial and one of Optuna's, {candidate.name}: {scores} {candidate.detail}"
+        assert candidate.epochs[-1].accuracy == max(scores) and candidate.seconds["tuning"] > 0
+    refused = run([*command, "--tune", "1", "--executor", "ray"])
+    assert refused.returncode == 2 and "this machine alone" in refused.stderr

@@ -45,6 +45,8 @@ def test_every_epoch_is_stored_and_lemurs_entry_point_adds_its_trial(
     assert name == f"C5C-Test-{registry.code_id(net.read_text(encoding='utf-8'))}"
     assert result["outcome"] == "trained" and len(result["epochs"]) == 2 and result["parameters"] > 10_000
     assert len(result["samples"]) == 3 and all(sample["reference"] for sample in result["samples"])
+    assert result["flops"] > 10_000_000 and result["detail"] == ""
+    assert (result["parts"]["encoder"], result["parts"]["decoder"]) == ("residual", "lstm")
 
     program = """
 from ab.nn.api import data

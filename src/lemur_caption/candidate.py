@@ -95,7 +95,8 @@ class Candidate:
     `outcome` is None while nothing is wrong and nothing has been trained. `dropped` is what the token budget kept out of
     the prompt. `passes` lead from the response to the first source; `source` is the one after the last repair.
     `parents` are the names of the Nets that it was made from, where a search chose them. Tokens are those of the answer and
-    of its repairs together; `seconds` says how long each stage took.
+    of its repairs together; `seconds` says how long each stage took. `flops` and `parts` are those of the trained Net, as
+    `lemur.structure` reads them from its run.
     """
 
     name: str
@@ -117,6 +118,8 @@ class Candidate:
     detail: str = ""
     findings: list[dict[str, Any]] = field(default_factory=list)
     parameters: int | None = None
+    flops: int | None = None
+    parts: dict[str, Any] | None = None
     epochs: list[Epoch] = field(default_factory=list)
     prompt_tokens: int = 0
     answer_tokens: int = 0

@@ -16,6 +16,7 @@ from . import (
     data,
     demo,
     evaluate,
+    experiment,
     generate,
     nngpt,
     replay_run,
@@ -49,6 +50,7 @@ app.command()(train.train)
 app.command()(tune.tune)
 app.command()(evaluate.evaluate)
 app.command()(search.search)
+app.command()(experiment.experiment)
 app.command()(runs.runs)
 app.command()(show.show)
 app.command()(report.report)

@@ -128,9 +128,9 @@ def _train(
         bar.advance(task)
         err.print(f"{candidate.name} epoch {epoch.epoch}: {METRIC} {epoch.accuracy:.4f} after {epoch.seconds:.0f} s")
 
-    entry.result = runner.train(store, job, name=candidate.name, on_epoch=report)
-    candidate.parameters = entry.result.parameters
-    candidate.finish(entry.result.outcome, entry.result.detail, entry.result.epochs, baseline)
+    result = entry.result = runner.train(store, job, name=candidate.name, on_epoch=report)
+    candidate.parameters, candidate.flops, candidate.parts = result.parameters, result.flops, result.parts
+    candidate.finish(result.outcome, result.detail, result.epochs, baseline)
 
 
 def _show(entries: list[Entry], good: list[Entry]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +41,14 @@ def search(
     temperature: options.Temperature = 0.8,
     repair: options.Repair = 2,
     answer_tokens: options.AnswerTokens = None,
+    tune: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="After a Net's first trial, so many more with hyperparameters that Optuna draws in LEMUR's own entry point; "
+            "the best trial counts. `--tune 10 --epochs 5` makes what LEMUR asks of a contribution.",
+        ),
+    ] = 0,
     feedback: Annotated[
         str,
         typer.Option(
@@ -66,7 +75,9 @@ def search(
         int, typer.Option(min=0, help="Trials at a time. Default: one for each GPU, or for each CPU core.")
     ] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of a trial.")] = 1,
-    executor: Annotated[str, typer.Option(help="Where trials run: `local`, or `ray` (the extra `[ray]`).")] = "local",
+    executor: Annotated[
+        str, typer.Option(help="Where trials run: `local`, or `ray` (needs the extra `ray`).")
+    ] = "local",
     seed: options.Seed = 0,
     resume: Annotated[
         str | None,
@@ -106,6 +117,7 @@ def search(
         repairs=repair,
         answer_tokens=answer_tokens,
         nets=str(nets.resolve()) if nets else None,
+        tune=tune,
         feedback=feedback,
         lag=lag,
         pruner=pruner,
@@ -117,7 +129,10 @@ def search(
         settings = (
             replace(settings, budget_seconds=limit) if isinstance(limit, float) else replace(settings, n=min(n, limit))
         )
-    with session.opened(store, settings, resume, executor, workers) as opened, shown(opened.settings, opened.ended) as event:
+    with (
+        session.opened(store, settings, resume, executor, workers) as opened,
+        shown(opened.settings, opened.ended) as event,
+    ):
         running = opened.search(event)
         _stop_on_interrupt(running)
         state = running.run()
@@ -139,7 +154,8 @@ def _stop_on_interrupt(running: Search) -> None:
     def twice(*_: Any) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         err.print("stopping; go on later with --resume", style="yellow")
-        running.abort()
+        # A handler must not wait for a server that is starting, whose lock this very thread may hold.
+        threading.Thread(target=running.abort, daemon=True).start()
 
     signal.signal(signal.SIGINT, once)
 

@@ -114,6 +114,10 @@ def _show_training(entry: Entry) -> None:
     candidate = entry.candidate
     if candidate.parameters is not None:
         _line("parameters", f"{candidate.parameters:,}")
+    if candidate.flops is not None:
+        _line("FLOPs", f"{candidate.flops:,}")
+    if candidate.parts is not None:
+        _line("parts", ", ".join(f"{key} {value}" for key, value in candidate.parts.items() if value is not None))
     if entry.quality is not None:
         _line("code quality", f"{entry.quality:.3f}")
     for epoch in candidate.epochs:

@@ -56,11 +56,12 @@ def running(
     trained: Path | None = None,
     slot: TrialSlot | None = None,
     program: str = TRIAL,
+    device: str | None = None,
 ) -> Iterator[tuple[Path, Child]]:
     """The child process of `job` under way in a scratch folder, beside the weights `trained`.
 
-    `program` is the module that runs there; a slot has one of its own. The folder is the slot's, or one of the child's
-    own that goes with it. Raises TrialError, which calls the child `what`, where the disk has no room for it.
+    `program` is the module that runs there and `device` its GPU; a slot has both of its own. The folder is the slot's, or
+    one of the child's own that goes with it. Raises TrialError, which calls the child `what`, where the disk has no room.
     """
     try:
         _remove_orphans()
@@ -72,7 +73,8 @@ def running(
             (scratch / "job.json").write_text(job.to_json(), encoding="utf-8")
             if trained is not None:
                 shutil.copyfile(trained, scratch / WEIGHTS)
-            with _start(scratch, data, job.threads, timeout_seconds, slot, program) as child:
+            environment = slot.environment if slot is not None else compute_environment(job.threads, device)
+            with _start(scratch, data, environment, timeout_seconds, slot, program) as child:
                 yield scratch, child
         finally:
             if slot is None:
@@ -89,16 +91,12 @@ def _data_paths(data: Path) -> list[str]:
     return [str(data), *(str(entry.resolve()) for entry in entries if entry.is_symlink())]
 
 
-def server_environment(threads: int, device: str | None = None) -> dict[str, str]:
-    """What a slot's server finds in its environment beside what every sandboxed process does; `device` is its GPU."""
-    found = _compute_environment(threads)
-    return found | ({"CUDA_VISIBLE_DEVICES": device} if device is not None else {})
-
-
-def _compute_environment(threads: int) -> dict[str, str]:
+def compute_environment(threads: int, device: str | None = None) -> dict[str, str]:
+    """How PyTorch is to compute in a child, as its environment says it; `device` is its GPU."""
     count = str(threads or cores())
     found = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), count)
-    return found | {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
+    found |= {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
+    return found | ({"CUDA_VISIBLE_DEVICES": device} if device is not None else {})
 
 
 def _remove_orphans() -> None:
@@ -111,7 +109,12 @@ def _remove_orphans() -> None:
 
 
 def _start(
-    scratch: Path, data: Path, threads: int, timeout_seconds: float | None, slot: TrialSlot | None, program: str
+    scratch: Path,
+    data: Path,
+    environment: dict[str, str],
+    timeout_seconds: float | None,
+    slot: TrialSlot | None,
+    program: str,
 ) -> Child:
     """The child, with its scratch folder to write, the data, their cache and torch's downloaded weights to read."""
     weights = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
@@ -136,8 +139,11 @@ def _start(
         fatal=False,
         audit=False,
     )
-    environment = _compute_environment(threads)
-    environment |= {DATA_VARIABLE: str(data), "TORCH_HOME": str(weights), "PYLINTHOME": str(scratch / "pylint")}
+    environment = environment | {
+        DATA_VARIABLE: str(data),
+        "TORCH_HOME": str(weights),
+        "PYLINTHOME": str(scratch / "pylint"),
+    }
     if CACHE_VARIABLE in os.environ:
         environment[CACHE_VARIABLE] = str(Path(os.environ[CACHE_VARIABLE]).absolute())
     # LEMUR runs pylint by name.

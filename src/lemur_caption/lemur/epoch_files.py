@@ -48,9 +48,18 @@ def _check(record: Any, epoch: str) -> None:
         raise TamperedError(f"epoch {epoch} is no record of LEMUR's")
     values = [value for key, value in record.items() if key != "train_stat"] + list(record["train_stat"].values())
     accuracy = record.get("accuracy")
-    plain = all(value is None or isinstance(value, (str, int, float)) for value in values)
+    plain = all(map(_storable, values))
     if not plain or not isinstance(accuracy, (int, float)) or not 0 <= accuracy < math.inf or "uid" not in record:
         raise TamperedError(f"epoch {epoch} holds other values than LEMUR stores")
+
+
+def _storable(value: Any) -> bool:
+    """Whether SQLite can hold it."""
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 63
+    if isinstance(value, str):
+        return not any("\ud800" <= character <= "\udfff" for character in value)
+    return value is None or isinstance(value, float)
 
 
 def as_epoch(number: int, record: dict[str, Any]) -> Epoch:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from ..candidate import Epoch, Outcome
 from ..contract import sandbox
 from ..dataset import coco
 from ..errors import DatasetError, StoreError, TrialError, UsageError
-from . import weights
+from . import structure, weights
 from .child import Child, running
 from .epoch_files import POLL_SECONDS, TamperedError, as_epoch, epoch_records
 from .loading import FOLDERS, dataset_folder
@@ -26,11 +27,17 @@ from .store import Store
 from .trial import TrialJob
 from .trial_slot import TrialSlot
 
+# How much of what a Net says is kept, in characters, and how much a child may leave for us, in bytes.
+LONGEST = 2000
+_MOST_BYTES = 16 << 20
+
 
 @dataclass
 class TrialResult:
     """How a trial ended. `samples` holds captions of the trained Net: image, caption, reference.
 
+    `flops` and `parts` are what `structure` reads from a run of the trained Net; None where it could not, and `detail` says
+    why.
     `protections` says which of the sandbox's walls stood, `weights` where the trained weights are kept; `seconds` is all
     that the trial took; `stages` says, of a Net that has trained, what of it LEMUR's rating of the code (`quality`) took and
     what `training` with its evaluations.
@@ -40,6 +47,8 @@ class TrialResult:
     detail: str = ""
     epochs: list[Epoch] = field(default_factory=list)
     parameters: int | None = None
+    flops: int | None = None
+    parts: dict[str, Any] | None = None
     quality: float | None = None
     samples: list[dict[str, str]] = field(default_factory=list)
     seconds: float = 0.0
@@ -165,18 +174,19 @@ def _outcome(scratch: Path, finished: sandbox.Finished, epochs: list[Epoch], job
     path = scratch / "result.json"
     if finished.outcome is Outcome.TIMEOUT:
         return TrialResult(Outcome.TIMEOUT, f"stopped after {len(epochs)} of {job.epochs} epochs", epochs)
-    if not path.exists():
+    if not os.path.lexists(path):
         ending = f"{finished.ending['reason']} {finished.ending['code']}"
         return TrialResult(
             finished.outcome or Outcome.RUNTIME_ERROR, f"the process ended by {ending}: {_last_line(scratch)}", epochs
         )
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = _left(path)
         if result["error"]:
             return failed(result, epochs)
-        described = json.loads((scratch / "samples.json").read_text(encoding="utf-8"))
-        parameters, samples = int(described["parameters"]), [dict(sample) for sample in described["samples"]]
-        ended = TrialResult(Outcome.TRAINED, "", epochs, parameters, float(result["quality"]), samples)
+        described = _left(scratch / "samples.json")
+        ended = TrialResult(Outcome.TRAINED, str(described["unread"])[:LONGEST], epochs, int(described["parameters"]))
+        ended.flops, ended.parts = structure.checked(described["flops"], described["parts"])
+        ended.quality, ended.samples = float(result["quality"]), [dict(sample) for sample in described["samples"]]
         ended.stages = {str(stage): float(seconds) for stage, seconds in result["seconds"].items()}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TamperedError(f"its result cannot be read ({type(error).__name__})") from error
@@ -192,7 +202,7 @@ def _outcome(scratch: Path, finished: sandbox.Finished, epochs: list[Epoch], job
 
 def failed(result: dict[str, Any], epochs: list[Epoch]) -> TrialResult:
     """Sort the child's exception: ours and the machine's are raised again, the Net's become its outcome."""
-    error, message = str(result["error"]), " ".join(str(result["message"]).split())
+    error, message = str(result["error"]), " ".join(str(result["message"]).split())[:LONGEST]
     for kind in (DatasetError, StoreError):
         if error in {kind.__name__, *(sub.__name__ for sub in kind.__subclasses__())}:
             raise kind(message)
@@ -209,6 +219,21 @@ def failed(result: dict[str, Any], epochs: list[Epoch]) -> TrialResult:
     return TrialResult(Outcome.RUNTIME_ERROR, f"{error}: {message}", epochs)
 
 
+def _left(path: Path) -> Any:
+    """What a child has left as JSON. Raises ValueError for anything but a plain file of reasonable size."""
+    with weights.plain_file(path, _MOST_BYTES) as file:
+        return json.loads(file.read().decode("utf-8"))
+
+
+def log_tail(scratch: Path) -> str:
+    """The end of what a child has printed, which may be megabytes. Raises TamperedError where its log is no plain file."""
+    try:
+        with weights.plain_file(scratch / "log", 1 << 40) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LONGEST))
+            return file.read().decode("utf-8", "replace").strip()
+    except weights.NotPlainError as error:
+        raise TamperedError(f"what it printed cannot be read ({error})") from error
+
+
 def _last_line(scratch: Path) -> str:
-    lines = (scratch / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"
+    return (log_tail(scratch).splitlines() or ["it printed nothing"])[-1]

@@ -90,7 +90,7 @@ class WeightsError(Exception):
 
 
 def _describe_trained(trainer: Any) -> dict[str, Any]:
-    """Size of the trained Net, and its captions for evenly spaced validation images with one reference each."""
+    """Size and structure of the trained Net, and its captions for evenly spaced validation images with one reference each."""
     import torch
 
     validation = trainer.test_dataset
@@ -106,7 +106,24 @@ def _describe_trained(trainer: Any) -> dict[str, Any]:
         {"image": validation.file_names[index], "caption": decode(row), "reference": decode(rows[0])}
         for index, row, rows in zip(chosen, ids.tolist(), captions.tolist(), strict=True)
     ]
-    return {"parameters": sum(p.numel() for p in trainer.model.parameters()), "samples": samples}
+    size = sum(p.numel() for p in trainer.model.parameters())
+    return {"parameters": size, "samples": samples} | _structure(trainer, images[:1])
+
+
+def _structure(trainer: Any, image: Any) -> dict[str, Any]:
+    """FLOPs and parts of the trained Net, or None of either and in `unread` why; see `structure`."""
+    from . import structure
+
+    validation = trainer.test_dataset
+    # The caption without padding that is longest, so that FLOPs of one data set compare.
+    caption = max(validation.labels(int(validation.lengths.argmax())), key=lambda row: int(row.count_nonzero()))
+    try:
+        flops, parts = structure.describe(trainer.model, image.to(trainer.device), caption[None].to(trainer.device))
+    except Exception as error:  # noqa: BLE001  # a stranger's Net runs here, and it has trained, whatever happens now
+        reason = (str(error).strip().splitlines() or [""])[0]
+        unread = f"its parts and FLOPs could not be read ({type(error).__name__}: {reason})"
+        return {"flops": None, "parts": None, "unread": unread}
+    return {"flops": flops, "parts": parts, "unread": ""}
 
 
 def _make_schema() -> None:
@@ -140,11 +157,11 @@ def train(job: TrialJob) -> dict[str, Any]:
     _seed(job)
 
     def keep(trainer: Any) -> None:
-        Path("samples.json").write_text(json.dumps(_describe_trained(trainer)), encoding="utf-8")
         if job.keep_weights:
             import torch
 
             torch.save(trainer.model.state_dict(), WEIGHTS)
+        Path("samples.json").write_text(json.dumps(_describe_trained(trainer)), encoding="utf-8")
 
     seconds = compat.time_stages()
     compat.after_training(keep)

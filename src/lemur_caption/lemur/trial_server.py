@@ -33,6 +33,7 @@ def _warm_up() -> None:
 
     from ..dataset import coco  # noqa: F401
     from . import compat, loading  # noqa: F401
+    from .structure import run  # noqa: F401
 
     syscalls.library()
     # A trial's threads start in the trial: a forked process has none of its parent's.

@@ -24,7 +24,7 @@ from ..errors import UsageError
 from .child import Child, running
 from .epoch_files import POLL_SECONDS, TamperedError, as_epoch, epoch_records
 from .loading import TASK
-from .runner import check_names, prepare_data
+from .runner import check_names, log_tail, prepare_data
 from .store import Store
 from .stored_trials import stored_trials, trial_key
 
@@ -92,13 +92,15 @@ def tune(
     *,
     data: Path | None = None,
     timeout_seconds: float | None = None,
+    device: str | None = None,
     on_trial: Callable[[list[Epoch]], object] = lambda epochs: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Tuned:
     """Train `job` until the store has `job.trials` trials of `job.epochs` epochs of it; each is stored as it ends.
 
-    `timeout_seconds` is for all of this call. A trial that fails is made up for as long as another one ends well.
-    Raises UsageError for an unknown dataset, metric or transform, DatasetError, StoreError, and TrialError where the
-    disk has no room.
+    `timeout_seconds` is for all of this call, `device` the GPU for it. Once `stopped`, what is under way is killed. A trial
+    that fails is made up for as long as another one ends well. Raises UsageError for an unknown dataset, metric or
+    transform, DatasetError, StoreError, and TrialError where the disk has no room.
     """
     for transform in job.transforms:
         check_names(store, job.dataset, transform, job.metric)
@@ -119,20 +121,23 @@ def tune(
         seed = job.seed + len(found) + before
         part = TuneJob(**{**vars(job), "trials": missing, "seed": seed, "package": str(store.lemur.package)})
         left = max(deadline - time.monotonic(), 0.001) if deadline else None
-        with running(part, folder, left, f"the tuning of {job.name}", program=__name__) as (scratch, child):
+        what = f"the tuning of {job.name}"
+        with running(part, folder, left, what, program=__name__, device=device) as (scratch, child):
             try:
-                tuned.detail = _follow(part, scratch, child, keep)
+                tuned.detail = _follow(part, scratch, child, keep, stopped)
             except TamperedError as error:
                 tuned.detail = f"the Net tampered with its trials: {error}"
                 break
-        if len(tuned.trials) == before or (deadline and time.monotonic() > deadline):
+        if len(tuned.trials) == before or stopped() or (deadline and time.monotonic() > deadline):
             break
     else:
         tuned.detail = ""
     return tuned
 
 
-def _follow(job: TuneJob, scratch: Path, child: Child, keep: Callable[[list[Epoch]], None]) -> str:
+def _follow(
+    job: TuneJob, scratch: Path, child: Child, keep: Callable[[list[Epoch]], None], stopped: Callable[[], bool]
+) -> str:
     """Hand on at most `job.trials` trials, each as its last epoch is written; returns how the child ended."""
     folder = scratch / "ab" / "nn" / "stat" / "train" / job.configuration
     seen: set[str] = set()
@@ -147,9 +152,11 @@ def _follow(job: TuneJob, scratch: Path, child: Child, keep: Callable[[list[Epoc
                 keep([as_epoch(number, epoch[key]) for number, epoch in enumerate(by_key, 1)])
         if ended:
             break
+        if stopped():
+            return "it was stopped"
         time.sleep(POLL_SECONDS)
     finished = child.wait()
-    told = _complaint((scratch / "log").read_text(encoding="utf-8", errors="replace"))
+    told = _complaint(log_tail(scratch))
     if finished.outcome is Outcome.TIMEOUT:
         return "its time was over"
     if finished.outcome is not None:

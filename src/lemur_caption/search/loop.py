@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from .executors import Executor, Task
 from .feedback import Policy
 from .records import Records, RunState, State
 from .settings import Settings
-from .stopping import Pruning, Stop, gone_wrong
+from .stopping import Pruning
+from .training import Training
 
 if TYPE_CHECKING:
     from ..lemur.runner import TrialResult
@@ -31,6 +32,7 @@ BASELINES = ("CaptionLSTM", "CaptionTransformer")
 # A trial that takes so many times the slower baseline's time is stopped.
 PATIENCE_WITH_TRIALS = 10
 SHORTEST_TIMEOUT = 120.0
+LONGEST_EPOCH = 3600.0
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,9 @@ class Search:
         self._asked = 0
         self._futures: list[Future[None]] = []
         self._stopping = threading.Event()
+        self.aborted = threading.Event()
         self._failure: BaseException | None = None
-        self._pruning = Pruning(settings.pruner)
+        self.pruning = Pruning(settings.pruner)
         self._batch = batch_size(parts.generator)
         self._lag = max(settings.lag, self._batch)
         self._fingerprints: dict[str, str | None] = {}
@@ -92,19 +95,25 @@ class Search:
 
     def abort(self) -> None:
         """Stop at once: what is being trained is killed, and trained anew when the run is resumed."""
+        self.aborted.set()
         self._stopping.set()
         self.parts.executor.cancel()
 
     def run(self) -> RunState:
         """Search until `n` candidates have ended, the budget is used up, or `stop` is called.
 
-        Raises what was no candidate's fault, a full disk above all, after what was under way has ended.
+        Raises what was no candidate's fault, a full disk above all, after what was under way has ended. An exception that
+        comes from elsewhere, such as a signal's, ends that too.
         """
-        self._resume()
-        self._train_baselines()
-        if self._failure is None and not self._stopping.is_set():
-            self._produce()
-        wait(self._futures)
+        try:
+            self._resume()
+            self._train_baselines()
+            if self._failure is None and not self._stopping.is_set():
+                self._produce()
+            wait(self._futures)
+        except BaseException:
+            self.abort()
+            raise
         if self._failure is not None:
             raise self._failure
         asked = sum(index >= 0 for index in self._ended)
@@ -122,12 +131,10 @@ class Search:
             self._note_design(index, candidate)
             if state is State.ENDED:
                 self._ended[index] = candidate
-                self._pruning.ended(index, candidate.epochs, len(candidate.epochs) < self.settings.epochs)
+                self.pruning.ended(index, candidate.epochs, len(candidate.epochs) < self.settings.epochs)
             elif len(candidate.epochs) == self.settings.epochs:
-                # Killed between its last epoch and its end.
-                baseline = self._best_baseline() if index >= 0 else None
-                candidate.finish(Outcome.TRAINED, "", candidate.epochs, baseline)
-                self._end(index, candidate)
+                # Killed between its last epoch and its end, or while its hyperparameters were being tuned.
+                Training(self, index, candidate, candidate.epochs).resume()
             elif index >= 0:
                 self._submit(index, candidate)
         skip = getattr(self.parts.generator, "skip", None)
@@ -167,17 +174,23 @@ class Search:
         candidate = self._ended[-1]
         return candidate.name, candidate.source, candidate.epochs[-1].accuracy if candidate.epochs else None
 
-    def _best_baseline(self) -> float | None:
-        full = self.settings.epochs
-        scores = [c.epochs[-1].accuracy for i, c in self._ended.items() if i < 0 and len(c.epochs) == full]
+    def best_baseline(self) -> float | None:
+        scores = [c.epochs[-1].accuracy for i, c in self._ended.items() if i < 0 and self.whole(c)]
         return max(scores, default=None)
 
-    def _timeout(self) -> float | None:
+    def whole(self, candidate: Candidate) -> bool:
+        """Whether it has trained well to its last epoch, so that its metric compares with others'."""
+        success = candidate.outcome is not None and candidate.outcome.success
+        return success and len(candidate.epochs) == self.settings.epochs
+
+    def timeout(self) -> float:
         """Seconds that a trial may take: what was asked for, else by the baselines once they have trained."""
         if self.settings.timeout_seconds is not None:
             return self.settings.timeout_seconds
-        took = [sum(c.seconds.values()) for i, c in self._ended.items() if i < 0 and c.outcome and c.outcome.success]
-        return max(SHORTEST_TIMEOUT, PATIENCE_WITH_TRIALS * max(took)) if took else None
+        trained = [c.seconds for i, c in self._ended.items() if i < 0 and c.outcome and c.outcome.success]
+        took = [sum(seconds.values()) - seconds.get("tuning", 0.0) for seconds in trained]
+        # LEMUR itself stops an epoch's training after half an hour; its evaluation comes on top.
+        return max(SHORTEST_TIMEOUT, PATIENCE_WITH_TRIALS * max(took)) if took else self.settings.epochs * LONGEST_EPOCH
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
@@ -192,7 +205,7 @@ class Search:
             for index, candidate in zip(itertools.count(self._asked), made, strict=False):
                 self._take(index, candidate)
         except LemurCaptionError as error:
-            self._fail(error)
+            self.fail(error)
 
     def _requests(self) -> Iterator[tuple[int, Request]]:
         settings = self.settings
@@ -263,7 +276,7 @@ class Search:
             else:
                 self._finder.add(candidate.name, candidate.source, fingerprint)
         if candidate.outcome is not None:
-            self._end(index, candidate)
+            self.end(index, candidate)
             return
         self.parts.records.save(self.number, index, candidate, State.CHECKED)
         self._report(Event("checked", index, candidate))
@@ -287,14 +300,14 @@ class Search:
             seed=settings.seed,
             threads=settings.threads,
         )
-        training = _Training(self, index, candidate)
-        task = Task(candidate.name, job, self.parts.data, self._timeout())
+        training = Training(self, index, candidate)
+        task = Task(candidate.name, job, self.parts.data, self.timeout(), training.tune if settings.tune else None)
         future = self.parts.executor.submit(task, training.epoch)
         done: Future[None] = Future()
         self._futures.append(done)
         future.add_done_callback(lambda trained: training.finish(trained, done))
 
-    def _end(self, index: int, candidate: Candidate, result: TrialResult | None = None) -> None:
+    def end(self, index: int, candidate: Candidate, result: TrialResult | None = None) -> None:
         self.parts.records.save(
             self.number,
             index,
@@ -308,66 +321,19 @@ class Search:
             self._changed.notify_all()
         self._report(Event("ended", index, candidate))
 
-    def _fail(self, error: BaseException) -> None:
+    def report_epoch(self, index: int, candidate: Candidate, epoch: Epoch) -> None:
+        self._report(Event("epoch", index, candidate, epoch))
+
+    def wake(self) -> None:
+        """Have who waits for a candidate's end look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def fail(self, error: BaseException) -> None:
         """Keep the first thing that is not a Net's fault; the search stops for it."""
         with self._changed:
             self._failure = self._failure or error
             self._changed.notify_all()
-
-
-class _Training:
-    """One candidate's way through its trial, in the executor's threads."""
-
-    def __init__(self, search: Search, index: int, candidate: Candidate) -> None:
-        self._search, self._index, self._candidate = search, index, candidate
-        # What an interrupted trial had measured is on record; this one begins anew.
-        candidate.epochs = []
-        self._stop: Stop | None = None
-
-    def epoch(self, epoch: Epoch) -> bool:
-        search, candidate, settings = self._search, self._candidate, self._search.settings
-        candidate.epochs.append(epoch)
-        store = search.parts.store
-        # A run that was killed between LEMUR's store and our records has stored this epoch already.
-        if not store.has_epoch(candidate.name, settings.dataset, settings.metric, epoch.epoch, epoch.prm):
-            store.save_epoch(
-                candidate.name, candidate.source, settings.dataset, settings.metric, epoch.epoch, epoch.prm
-            )
-        search.parts.records.save(search.number, self._index, candidate, State.TRAINING)
-        search._report(Event("epoch", self._index, candidate, epoch))
-        self._stop = gone_wrong(candidate.epochs)
-        if self._stop is None and self._index >= 0:
-            self._stop = search._pruning.report(self._index, epoch)
-        return self._stop is not None and epoch.epoch < settings.epochs
-
-    def finish(self, trained: Future[TrialResult], done: Future[None]) -> None:
-        search = self._search
-        try:
-            result = trained.result()
-            self._conclude(result)
-            search._end(self._index, self._candidate, result)
-        except CancelledError:
-            search.stop()
-        except BaseException as error:  # noqa: BLE001  # a thread's exception is raised again by `run`
-            search._fail(error)
-        finally:
-            with search._changed:
-                search._changed.notify_all()
-            done.set_result(None)
-
-    def _conclude(self, result: TrialResult) -> None:
-        search, candidate = self._search, self._candidate
-        candidate.parameters, candidate.flops, candidate.parts = result.parameters, result.flops, result.parts
-        candidate.seconds |= result.stages
-        if result.stages:
-            candidate.seconds["overhead"] = result.seconds - sum(result.stages.values())
-        outcome, detail = result.outcome, result.detail
-        whole = len(result.epochs) == search.settings.epochs
-        if self._stop is not None and not whole:
-            outcome, detail = self._stop.outcome, self._stop.reason
-        baseline = search._best_baseline() if whole and self._index >= 0 else None
-        candidate.finish(outcome, detail, result.epochs, baseline)
-        search._pruning.ended(self._index, result.epochs, not whole)
 
 
 def _responses(candidate: Candidate) -> int:

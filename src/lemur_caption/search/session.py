@@ -53,7 +53,7 @@ class Opened:
         the workers' time that went neither into epochs nor into LEMUR's code-quality pass, the contract's checks included.
         """
         ended = search.ended
-        full = [c for i, c in ended.items() if i >= 0 and len(c.epochs) == self.settings.epochs]
+        full = [c for i, c in ended.items() if i >= 0 and search.whole(c)]
         best = max(full, key=lambda c: c.epochs[-1].accuracy, default=None)
         seconds = time.monotonic() - self.started
         spent = sum(c.seconds.get("check", 0.0) + c.seconds.get("overhead", 0.0) for c in ended.values())
@@ -75,7 +75,8 @@ class Opened:
 def opened(store: Store, settings: Settings, resume: str | None, executor: str, workers: int) -> Iterator[Opened]:
     """A new run of these settings, or an earlier one to `resume` by its own: its number, or `last`.
 
-    The run is this process's alone as long as the context lasts, and is `failed` where it is left by an exception.
+    The run is this process's alone as long as the context lasts, and is `failed` where it is left by an exception other than an
+    interrupt.
     Raises UsageError for a run that does not exist or is finished, and StoreError where another process has it.
     """
     started = time.monotonic()
@@ -94,6 +95,10 @@ def opened(store: Store, settings: Settings, resume: str | None, executor: str, 
         policy = get_policy(settings.feedback, settings.seed, settings.size, settings.n)
         generator = load(settings.llm, plugins.generators())
         pool = store.snippet_pool(Path(settings.nets) if settings.nets else None)
+        if settings.tune and executor != "local":
+            raise UsageError(
+                "--tune works on this machine alone; leave it out, and use `lemur-caption tune` on what is best"
+            )
         trials = stack.enter_context(contextlib.closing(_executor(executor, workers, settings.threads)))
         validators = stack.enter_context(ValidatorPool())
         if run is None:
@@ -102,8 +107,8 @@ def opened(store: Store, settings: Settings, resume: str | None, executor: str, 
         parts = Parts(store, records, generator, strategy, pool, validators.validate, trials, policy, str(folder))
         try:
             yield Opened(run, settings, parts, started)
-        except BaseException:
-            records.finish_run(run, RunState.FAILED)
+        except BaseException as error:
+            records.finish_run(run, RunState.STOPPED if isinstance(error, KeyboardInterrupt) else RunState.FAILED)
             raise
 
 

@@ -18,6 +18,7 @@ class Settings:
     `n` candidates are asked for, each trained for `epochs`. `lag`: candidate i is asked for when all up to i - lag have
     ended, and learns from those alone, so the same settings give the same candidates however many workers train.
     `budget_seconds` ends the search early; `timeout_seconds` bounds one trial, by default ten times the slower baseline.
+    `tune` trials with hyperparameters that Optuna draws follow each Net's first, and the best trial counts.
     `data`, `nets`: see the command line's options of that name.
     """
 
@@ -40,6 +41,7 @@ class Settings:
     repairs: int = 2
     answer_tokens: int | None = None
     nets: str | None = None
+    tune: int = 0
     feedback: str = "effects"
     lag: int = 4
     pruner: str = "none"
@@ -51,6 +53,9 @@ class Settings:
         for name in ("n", "epochs", "batch", "lag"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; give 1 or more")
+        for name in ("snippets", "seed", "temperature", "repairs", "tune"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; give 0 or more")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

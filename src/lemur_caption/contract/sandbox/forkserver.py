@@ -137,9 +137,12 @@ class ForkServer:
         self._control = ours
         ready = select.select([ours], [], [], START_S)[0] and ours.recv(1)
         if ready != READY:
-            last = (self._log.read_text(errors="replace").strip().splitlines() or ["no message"])[-1]
+            # What it says last is in the log when it is over.
             self._stop()
-            raise LemurCaptionError(f"{self._what} does not start ({last}); check the installation of torch")
+            last = (self._log.read_text(errors="replace").strip().splitlines() or ["no message"])[-1]
+            raise LemurCaptionError(
+                f"{self._what} does not start ({last}); check the room on the disk and the installation of torch"
+            )
         return ours
 
     def _stop(self) -> None:

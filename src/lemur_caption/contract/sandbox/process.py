@@ -82,7 +82,8 @@ class SandboxedProcess:
     """
 
     def __init__(self, popen: subprocess.Popen[bytes], status: IO[bytes], policy: Policy, started: float):
-        self.popen, self._status, self._policy, self._started = popen, status, policy, started
+        self.popen, self._status = popen, status
+        self._deadline = started + policy.limits.wall_s + GRACE_S
 
     def __enter__(self) -> SandboxedProcess:
         return self
@@ -95,8 +96,8 @@ class SandboxedProcess:
 
     @property
     def ended(self) -> bool:
-        """Whether it has come to its end."""
-        return self.popen.poll() is not None
+        """Whether it has come to its end, or its supervisor, which it may have stopped, lets it run beyond its time."""
+        return self.popen.poll() is not None or time.monotonic() > self._deadline
 
     def kill(self) -> None:
         """End it, and all that it started. The supervisor's death takes the program along."""
@@ -104,9 +105,8 @@ class SandboxedProcess:
 
     def wait(self) -> Finished:
         """Wait for its end, at most its wall time and a few seconds. Reads none of its streams."""
-        left = self._started + self._policy.limits.wall_s + GRACE_S - time.monotonic()
         try:
-            self.popen.wait(max(left, 0.0))
+            self.popen.wait(max(self._deadline - time.monotonic(), 0.0))
         except subprocess.TimeoutExpired:
             self.kill()
             return Finished.timed_out()

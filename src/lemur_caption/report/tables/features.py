@@ -26,7 +26,7 @@ def table(source: Source) -> Table:
     rows: list[Row] = []
     for budget, nets in source.by_budget():
         generated = [net for net in nets if net.whole and not net.is_baseline]
-        for part in (*PARTS, "parameters"):
+        for part in (*PARTS, "parameters", "flops"):
             rows += _rows(budget, part, generated)
     note = (
         "Nets with all epochs of the budget, baselines left out. `beats the others`: how often one of these Nets scores "
@@ -39,7 +39,7 @@ def table(source: Source) -> Table:
 def _rows(budget: str, part: str, nets: list[Net]) -> list[Row]:
     groups: dict[str, list[float]] = {}
     for net in nets:
-        value = _size(net) if part == "parameters" else getattr(net.kinds, part)
+        value = _value(net, part)
         if value is not None:
             groups.setdefault(str(value), []).append(net.epochs[-1].accuracy)
     if not 1 < len(groups) <= _MOST_VALUES:
@@ -51,7 +51,7 @@ def _rows(budget: str, part: str, nets: list[Net]) -> list[Row]:
         rows.append(
             {
                 "budget": budget,
-                "part": part.replace("_", " "),
+                "part": "FLOPs" if part == "flops" else part.replace("_", " "),
                 "value": value,
                 "nets": len(scores),
                 "mean": average,
@@ -64,9 +64,15 @@ def _rows(budget: str, part: str, nets: list[Net]) -> list[Row]:
     return rows
 
 
-def _size(net: Net) -> str | None:
-    """Parameters as a range that doubles: `512 Ki to 1 Mi`, in units of 1,024."""
-    count = net.entry.candidate.parameters
+def _value(net: Net, part: str) -> str | int | None:
+    if part in ("parameters", "flops"):
+        return _range(getattr(net.entry.candidate, part))
+    value: str | int | None = getattr(net.kinds, part)
+    return value if not isinstance(value, bool) else "yes" if value else "no"
+
+
+def _range(count: int | None) -> str | None:
+    """A count as a range that doubles: `512 Ki to 1 Mi`, in units of 1,024."""
     if not count:
         return None
     low = 1 << (count.bit_length() - 1)

@@ -17,13 +17,20 @@ def table(source: Source) -> Table:
         Column("last", "after the last epoch", "metric"),
         Column("epochs", "epochs", "count"),
         Column("parameters", "parameters", "count"),
+        Column("flops", "FLOPs", "count"),
         Column("encoder", "encoder"),
         Column("channel_attention", "channel attention"),
         Column("memory", "memory"),
+        Column("memory_size", "memory size", "count"),
         Column("decoder", "decoder"),
         Column("attention", "attention"),
         Column("hidden_size", "hidden size", "count"),
         Column("layers", "layers", "count"),
+        Column("heads", "heads", "count"),
+        Column("tied_embeddings", "tied embeddings"),
+        Column("channels", "channels", "count"),
+        Column("cells", "cells", "count"),
+        Column("encoder_layers", "encoder layers", "count"),
         Column("width", "width", "count"),
         Column("depth", "depth", "count"),
         Column("quality", "code quality", "factor"),
@@ -32,8 +39,9 @@ def table(source: Source) -> Table:
     nets = [net for net in source.nets if net.entry.candidate.source or net.entry.candidate.design]
     rows = [_row(net) for net in sorted(nets, key=lambda net: -1 if net.score is None else net.score, reverse=True)]
     note = (
-        "Parts come from the design, or else from the syntax tree of what the class `Net` uses, by what it calls and "
-        "computes and not by names. `code quality` is LEMUR's rating. Of answers without code there is nothing to list."
+        "Parts and FLOPs are read from a run of the trained Net, by what its operators do and not by names; of Nets without "
+        "such a run from the design, or else from the code. FLOPs are those of one image and its longest caption, teacher-"
+        "forced, two a multiply-add. `code quality` is LEMUR's rating. Of answers without code there is nothing to list."
     )
     return Table("nets", "The Nets", columns, rows, note)
 
@@ -49,6 +57,7 @@ def _row(net: Net) -> Row:
         "last": net.score,
         "epochs": len(candidate.epochs),
         "parameters": candidate.parameters,
+        "flops": candidate.flops,
         **{part: getattr(net.kinds, part) for part in PARTS},
         "quality": net.entry.quality,
         "read_from": net.kinds.read_from,

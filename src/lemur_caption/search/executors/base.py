@@ -19,12 +19,17 @@ OnEpoch = Callable[[Epoch], bool]
 
 @dataclass(frozen=True)
 class Task:
-    """One trial to run. `data` is a folder in COCO layout, `timeout_seconds` bounds the whole trial."""
+    """One trial to run. `data` is a folder in COCO layout, `timeout_seconds` bounds the whole trial.
+
+    `then` is called with the trial's result where it ran, with the GPU there, and returns what becomes of it. It cannot
+    leave this process.
+    """
 
     name: str
     job: TrialJob
     data: str
     timeout_seconds: float | None = None
+    then: Callable[[TrialResult, str | None], TrialResult] | None = None
 
 
 class Executor(Protocol):

@@ -55,37 +55,45 @@ class LocalExecutor:
     def _run(self, task: Task, on_epoch: OnEpoch) -> TrialResult:
         from ...lemur import runner
 
+        if self._cancelled:
+            raise CancelledError
         place = self._places.get()
-        slot = self._slot(place)
         try:
-            return runner.run_trial(
-                task.job,
-                Path(task.data),
-                what=f"the trial of {task.name}",
-                timeout_seconds=task.timeout_seconds,
-                on_epoch=on_epoch,
-                slot=slot,
-            )
+            slot = self._slot(place)
+            try:
+                result = runner.run_trial(
+                    task.job,
+                    Path(task.data),
+                    what=f"the trial of {task.name}",
+                    timeout_seconds=task.timeout_seconds,
+                    on_epoch=on_epoch,
+                    slot=slot,
+                )
+                return task.then(result, place) if task.then is not None else result
+            finally:
+                self._slots.setdefault(str(place), []).append(slot)
         finally:
+            self._places.put(place)
             if self._cancelled:
                 # Whatever came of it came of being killed.
                 raise CancelledError
-            self._slots.setdefault(str(place), []).append(slot)
-            self._places.put(place)
 
     def _slot(self, place: str | None) -> TrialSlot:
-        from ...lemur.child import server_environment
+        from ...lemur.child import compute_environment
         from ...lemur.trial_slot import TrialSlot
 
         if free := self._slots.get(str(place)):
             return free.pop()
-        slot = TrialSlot(server_environment(self._threads, place))
+        slot = TrialSlot(compute_environment(self._threads, place))
         self._all.append(slot)
+        if self._cancelled:
+            slot.kill()
         return slot
 
     def cancel(self) -> None:
+        # The pool's own way to cancel takes a lock that this thread may hold, where a signal's handler calls this. What
+        # still waits its turn ends as soon as it has it.
         self._cancelled = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
         for slot in self._all:
             slot.kill()
 

@@ -55,7 +55,8 @@ class RayExecutor:
         self._remote = ray.remote(_run).options(max_retries=-1, **needs)
         self._waiting: dict[int, OnEpoch] = {}
         self._references: dict[int, Any] = {}
-        self._lock = threading.Lock()
+        # A signal may come while this thread holds it, and its handler call `cancel`.
+        self._lock = threading.RLock()
         self._cancelled = False
         self._closed = False
         self._listener = threading.Thread(target=self._listen, daemon=True, name="epochs")
@@ -86,7 +87,9 @@ class RayExecutor:
                     self._references[number] = reference
                 result = self._ray.get(reference)
             except BaseException as error:  # noqa: BLE001  # the future hands it on
-                _settle(done, error=CancelledError() if self._cancelled else error)
+                # Ray wraps what a node raised, and adds its traceback there to the message.
+                told = error.cause if isinstance(error, self._ray.exceptions.RayTaskError) else error
+                _settle(done, error=CancelledError() if self._cancelled else told)
             else:
                 _settle(done, result)
 
@@ -175,7 +178,7 @@ def _run(
     import ray
 
     from ...lemur import runner
-    from ...lemur.child import server_environment
+    from ...lemur.child import compute_environment
     from ...lemur.trial import TrialJob
 
     attempt = str(ray.get_runtime_context().get_task_id()) + str(os.getpid())
@@ -186,7 +189,7 @@ def _run(
 
     trial = TrialJob(**job)
     folder = _node_data(trial, Path(data))
-    slot = _slot(server_environment, threads)
+    slot = _slot(compute_environment, threads)
     return runner.run_trial(
         trial, folder, what=f"the trial of {name}", timeout_seconds=timeout, on_epoch=report, slot=slot
     )

@@ -175,3 +175,9 @@ def m002_candidates(connection: sqlite3.Connection) -> None:
             PRIMARY KEY (trail, position)
         )"""
     )
+
+
+@migration
+def m003_structure(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE trail ADD COLUMN flops INTEGER")
+    connection.execute("ALTER TABLE trail ADD COLUMN parts TEXT")

@@ -18,8 +18,8 @@ Row = tuple[Any, ...]
 
 # Columns of `trail` that a later save may fill or change without contradicting what was saved before, and those which,
 # once filled, say what has happened.
-FREE = ("name", "family", "source", "outcome", "detail", "parameters", "prompt_tokens", "answer_tokens", "seconds",
-        "quality", "samples")  # fmt: skip
+FREE = ("name", "family", "source", "outcome", "detail", "parameters", "flops", "parts", "prompt_tokens",
+        "answer_tokens", "seconds", "quality", "samples")  # fmt: skip
 FIXED = ("model", "seed", "strategy", "temperature", "design", "snippets", "prompt", "dropped", "response")
 TRAIL = FREE + FIXED
 CHILDREN = {
@@ -75,14 +75,15 @@ def to_rows(candidate: Candidate, quality: float | None, samples: list[dict[str,
         for key in ("name", "family", "source", "model", "strategy", "prompt", "response", "detail")
     }
     numbers = {
-        key: getattr(candidate, key) for key in ("seed", "temperature", "parameters", "prompt_tokens", "answer_tokens")
+        key: getattr(candidate, key)
+        for key in ("seed", "temperature", "parameters", "flops", "prompt_tokens", "answer_tokens")
     }
     jsons = {key: to_json(getattr(candidate, key)) for key in ("snippets", "dropped", "seconds")}
     trail = {
         **texts,
         **numbers,
         **jsons,
-        "design": None if candidate.design is None else to_json(candidate.design),
+        **{key: None if (value := getattr(candidate, key)) is None else to_json(value) for key in ("design", "parts")},
         "outcome": candidate.outcome.value if candidate.outcome else None,
         "quality": _number(quality),
         "samples": to_json(samples),
@@ -134,12 +135,13 @@ def to_candidate(rows: TrailRows) -> Candidate:
         for position, prompt, response, source, note in children["repair"]
     ]
     plain = ("name", "family", "source", "model", "seed", "strategy", "temperature", "prompt", "response", "detail",
-             "parameters", "prompt_tokens", "answer_tokens")  # fmt: skip
+             "parameters", "flops", "prompt_tokens", "answer_tokens")  # fmt: skip
     return Candidate(
         **{key: trail[key] for key in plain},
         **{key: json.loads(trail[key]) for key in ("snippets", "dropped", "seconds")},
         parents=[name for _, name in children["parent"]],
         design=None if trail["design"] is None else json.loads(trail["design"]),
+        parts=None if trail["parts"] is None else json.loads(trail["parts"]),
         outcome=None if trail["outcome"] is None else Outcome(trail["outcome"]),
         passes=_passes(children["pass"], 0),
         repairs=repairs,

@@ -1,0 +1,146 @@
+"""`experiment`: the searches that a file describes, made one after another, and what they came to."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..candidate import short_name
+from . import options
+from .console import err, out, print_json, progress
+from .recorded import open_records
+from .report import report as write_report
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from ..experiment.book import Book
+    from ..experiment.protocol import Protocol
+    from ..search.loop import Event, Search
+    from ..search.settings import Settings
+
+EXIT_INTERRUPTED = 130
+
+
+def experiment(
+    file: Annotated[Path, typer.Argument(help="The experiment: a TOML file, such as those in experiments/.")],
+    to: Annotated[
+        Path, typer.Option(help="Folder for the report and the summary; a second call goes on with what is in it.")
+    ],
+    workers: Annotated[
+        int, typer.Option(min=0, help="Trials at a time. Default: one for each GPU, or for each CPU core.")
+    ] = 0,
+    executor: Annotated[str, typer.Option(help="Where trials run: `local`, or `ray` (the extra `[ray]`).")] = "local",
+    root: options.Root = None,
+    offline: options.Offline = False,
+    json: options.Json = False,
+) -> None:
+    """Make every search that an experiment's file describes, then report on all of them and compare them.
+
+    Each search is a run of the records. A call that was stopped or killed goes on where it was when it is repeated, and
+    makes nothing twice. Ctrl-C finishes what is being trained and stops; a second Ctrl-C stops at once.
+    """
+    from ..experiment import protocol as files
+    from ..experiment.book import Book
+    from ..experiment.running import ApartStore, Experiment, check, render
+    from ..lemur.root import find_root
+
+    folder = find_root(root or Path.cwd())
+    protocol = files.read(file, folder / "data")
+    store = ApartStore.open(root, offline=offline)
+    check(protocol, store)
+    book = Book(to, store.lemur.root)
+    with progress() as bar:
+        if protocol.shapes is not None:
+            task = bar.add_task("rendering shapes", total=protocol.shapes.train + protocol.shapes.val)
+            render(protocol, store.lemur.data, lambda done: bar.update(task, completed=done))
+            bar.remove_task(task)
+        watch = _Watch(bar, protocol)
+        signal.signal(signal.SIGINT, watch.interrupt)
+        finished = Experiment(protocol, store, book, watch, workers, executor).run()
+    _conclude(protocol, book, to, root, json)
+    if not finished:
+        err.print("not all searches are finished; the same command goes on with them", style="yellow")
+    raise typer.Exit(0 if finished else EXIT_INTERRUPTED)
+
+
+def _conclude(protocol: Protocol, book: Book, to: Path, root: Path | None, json: bool) -> None:
+    """Write the report over the experiment's runs and the summary, and print the latter."""
+    from ..experiment import summary
+    from ..report.output import terminal
+    from ..report.source import read
+
+    with open_records(root) as records:
+        begun = {settings: run for settings in protocol.searches if (run := book.find(settings, records)) is not None}
+        if not begun:
+            return
+        source = read(records, [run.id for run in begun.values()])
+    made = {
+        settings: summary.found(run, book.seconds(run.run.id))
+        for settings, run in zip(begun, source.runs, strict=True)
+        if run.state == "finished"
+    }
+    table = summary.summary(protocol, made)
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    numbers = [str(run.id) for run in begun.values()]
+    write_report(numbers, markdown=to / "report.md", csv=to / "csv", html=to / "report.html", root=root)
+    written = summary.write(to, protocol, table, source, now)
+    err.print(f"written: {', '.join(map(str, written))}", markup=False)
+    if json:
+        runs = {run.id: settings.to_dict() for settings, run in begun.items()}
+        print_json({"title": protocol.title, "text": protocol.text, "summary": table.to_dict(), "runs": runs})
+    else:
+        terminal.show(out, source, [summary.compact(table)])
+
+
+class _Watch:
+    """The live part: a line a candidate, how far each search is, and what Ctrl-C does."""
+
+    def __init__(self, bar: Progress, protocol: Protocol) -> None:
+        self._bar, self._protocol = bar, protocol
+        self._task = bar.add_task("experiment", total=sum(settings.n for settings in protocol.searches))
+        self._search: Search | None = None
+        self._number = 0
+        self._told = threading.Event()
+
+    @property
+    def stopped(self) -> bool:
+        return self._told.is_set()
+
+    def begin(self, number: int, settings: Settings, run: int, search: Search) -> None:
+        self._number, self._search = number, search
+        before = sum(earlier.n for earlier in self._protocol.searches[: number - 1])
+        self._bar.update(self._task, completed=before)
+        words = f"search {number} of {len(self._protocol.searches)}, run {run}: {self._protocol.label(settings)}"
+        err.print(words, markup=False, style="bold")
+        if self.stopped:
+            search.stop()
+
+    def event(self, event: Event) -> None:
+        if event.kind != "ended":
+            return
+        candidate = event.candidate
+        outcome = candidate.outcome.value if candidate.outcome else ""
+        score = f" {candidate.epochs[-1].accuracy:.4f}" if candidate.epochs else ""
+        line = f"{self._number:>3} | {event.index:>3} {short_name(candidate.name)}: {outcome}{score} {candidate.detail}"
+        err.print(line.rstrip(), markup=False)
+        if event.index >= 0:
+            self._bar.advance(self._task)
+
+    def interrupt(self, *_: Any) -> None:
+        """Ctrl-C: what is being trained is finished; a second time it is not."""
+        if not self.stopped:
+            self._told.set()
+            err.print("finishing what is being trained; Ctrl-C again stops at once", style="yellow")
+            if self._search is not None:
+                self._search.stop()
+        else:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            err.print("stopping; the same command goes on later", style="yellow")
+            if self._search is not None:
+                self._search.abort()

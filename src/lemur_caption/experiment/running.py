@@ -1,0 +1,125 @@
+"""The searches of an experiment, one after another; what is finished is not made again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol as Interface
+
+from .. import plugins
+from ..dataset.shapes import render_shapes
+from ..generator import load
+from ..lemur import runner
+from ..lemur.store import Store
+from ..search import session
+from ..search.feedback import get_policy
+from ..search.loop import Event, Search
+from ..search.records import Records, RunState
+from ..search.settings import Settings
+from ..search.stopping import Pruning
+from ..strategies import get_strategy
+from .book import Book
+from .protocol import Protocol
+
+
+class ApartStore(Store):
+    """LEMUR's store as a search sees it that must not depend on the searches before it.
+
+    Two searches of an experiment may well come to the same Net; it is a duplicate in neither, and trains in both.
+    """
+
+    def captioning_nets(self) -> list[tuple[str, str]]:
+        """The captioning Nets that no recorded search has made."""
+        with Records.open(self.lemur.root) as records:
+            made = {
+                candidate.name
+                for run in records.runs()
+                for index, _, candidate in records.candidates(run.id)
+                if index >= 0
+            }
+        return [(name, code) for name, code in super().captioning_nets() if name not in made]
+
+
+class Watch(Interface):
+    """Who watches an experiment, and may stop it."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no further search should begin."""
+
+    def begin(self, number: int, settings: Settings, run: int, search: Search) -> None:
+        """Search `number`, from 1, begins or goes on."""
+
+    def event(self, event: Event) -> None:
+        """Something has happened in it. Called from several threads."""
+
+
+def check(protocol: Protocol, store: Store) -> None:
+    """Say what is wrong with any of the searches before hours have gone into the first.
+
+    Raises UsageError for unknown names, and GeneratorError for a language model that is not installed.
+    """
+    for spec in dict.fromkeys(settings.llm for settings in protocol.searches):
+        load(spec, plugins.generators())
+    for settings in protocol.searches:
+        runner.check_names(store, settings.dataset, settings.transform, settings.metric)
+        get_strategy(settings.strategy)
+        store.net_source(settings.baseline)
+        get_policy(settings.feedback, settings.seed, settings.size, settings.n)
+        Pruning(settings.pruner)
+
+
+def render(protocol: Protocol, data: Path, progress: Callable[[int], None]) -> None:
+    """Render the experiment's own `shapes` where it is missing."""
+    if protocol.shapes is not None:
+        shapes = protocol.shapes
+        render_shapes(shapes.folder(data), train=shapes.train, val=shapes.val, progress=progress)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A protocol and what its searches need. `workers`, `executor`: see the command line's options of these names."""
+
+    protocol: Protocol
+    store: Store
+    book: Book
+    watch: Watch
+    workers: int = 0
+    executor: str = "local"
+
+    def run(self) -> bool:
+        """Make every search that is not finished yet, in the order of the protocol; True where all are finished then.
+
+        May be killed at any moment and called again. Raises what `session.opened` and `Search.run` raise.
+        """
+        finished = 0
+        for number, settings in enumerate(self.protocol.searches, 1):
+            if self.watch.stopped:
+                break
+            with Records.open(self.store.lemur.root) as records:
+                before = self.book.find(settings, records)
+            if before is not None and before.state is RunState.FINISHED:
+                self.book.add(before.id, settings)
+                finished += 1
+            else:
+                finished += self._search(number, settings, None if before is None else str(before.id))
+        return finished == len(self.protocol.searches)
+
+    def _search(self, number: int, settings: Settings, resume: str | None) -> bool:
+        started = time.monotonic()
+        with session.opened(self.store, settings, resume, self.executor, self.workers) as opened:
+            self.book.add(opened.run, settings)
+            before = self.book.seconds(opened.run) - started
+
+            def note(event: Event) -> None:
+                if event.kind == "ended":
+                    self.book.spent(opened.run, before + time.monotonic())
+                self.watch.event(event)
+
+            search = opened.search(note)
+            self.watch.begin(number, settings, opened.run, search)
+            state = search.run()
+            self.book.spent(opened.run, before + time.monotonic())
+        return state is RunState.FINISHED

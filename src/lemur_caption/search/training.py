@@ -1,0 +1,140 @@
+"""One candidate's way through its training: epochs as they end, more trials where they are asked for, and its outcome."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import CancelledError, Future
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..candidate import Candidate, Epoch, Outcome
+from .records import State
+from .stopping import Stop, gone_wrong
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..lemur.runner import TrialResult
+    from .loop import Search
+
+# Between these Optuna draws learning rates; LEMUR's own bounds, 1e-5 and 1, let few trials of a few epochs learn.
+LEARNING_RATES = (1e-4, 1e-2)
+
+
+class Training:
+    """What the executor's threads call for one candidate. `epochs` are those of a trial that is over already."""
+
+    def __init__(self, search: Search, index: int, candidate: Candidate, epochs: Sequence[Epoch] = ()) -> None:
+        self._search, self._index, self._candidate = search, index, candidate
+        # What an interrupted trial had measured is on record; this one begins anew.
+        candidate.epochs = list(epochs)
+        self._stop: Stop | None = None
+
+    def epoch(self, epoch: Epoch) -> bool:
+        """Keep an epoch; True where it is to be the last."""
+        search, candidate, settings = self._search, self._candidate, self._search.settings
+        candidate.epochs.append(epoch)
+        store = search.parts.store
+        # A run that was killed between LEMUR's store and our records has stored this epoch already.
+        if not store.has_epoch(candidate.name, settings.dataset, settings.metric, epoch.epoch, epoch.prm):
+            store.save_epoch(
+                candidate.name, candidate.source, settings.dataset, settings.metric, epoch.epoch, epoch.prm
+            )
+        search.parts.records.save(search.number, self._index, candidate, State.TRAINING)
+        search.report_epoch(self._index, candidate, epoch)
+        self._stop = gone_wrong(candidate.epochs)
+        if self._stop is None and self._index >= 0:
+            self._stop = search.pruning.report(self._index, epoch)
+        return self._stop is not None and epoch.epoch < settings.epochs
+
+    def tune(self, result: TrialResult, device: str | None) -> TrialResult:
+        """The best of a Net's trials, once Optuna's have been made too; a Net that has not trained gets none."""
+        if result.outcome is Outcome.TRAINED and len(result.epochs) == self._search.settings.epochs:
+            started = time.monotonic()
+            result.epochs, result.detail = self._tuned(result.epochs, device)
+            result.stages["tuning"] = time.monotonic() - started
+            result.seconds += result.stages["tuning"]
+        return result
+
+    def _tuned(self, epochs: list[Epoch], device: str | None) -> tuple[list[Epoch], str]:
+        from ..lemur.epoch_files import as_epoch
+        from ..lemur.stored_trials import stored_trials
+        from ..lemur.tuning import TuneJob, tune
+
+        search, settings, name = self._search, self._search.settings, self._candidate.name
+        # LEMUR draws powers of two.
+        batch = 1 << (settings.batch.bit_length() - 1)
+        job = TuneJob(
+            name=name,
+            source=self._candidate.source,
+            dataset=settings.dataset,
+            metric=settings.metric,
+            trials=settings.tune,
+            epochs=settings.epochs,
+            transforms=(settings.transform,),
+            lr=LEARNING_RATES,
+            batch=(batch, batch),
+            seed=settings.seed,
+            threads=settings.threads,
+        )
+        tuned = tune(
+            search.parts.store,
+            job,
+            data=Path(search.parts.data),
+            timeout_seconds=search.timeout() * settings.tune,
+            device=device,
+            stopped=search.aborted.is_set,
+        )
+        # Those of an interrupted run are in the store alone.
+        found = stored_trials(search.parts.store, name, settings.dataset, settings.metric)
+        drawn = [trial.epochs for trial in found if trial.counts(settings.epochs)]
+        trials = [[as_epoch(number, each[number]) for number in range(1, settings.epochs + 1)] for each in drawn]
+        best = max([epochs, *trials], key=lambda trial: trial[-1].accuracy)
+        missing = f"{len(trials)} of {settings.tune} Optuna trials: {tuned.detail}" if tuned.detail else ""
+        return best, missing
+
+    def resume(self) -> None:
+        """Bring a candidate to its end whose trial was over when the run was interrupted."""
+        search, candidate = self._search, self._candidate
+        outcome, detail = Outcome.TRAINED, ""
+        wrong = gone_wrong(candidate.epochs)
+        if wrong is not None:
+            outcome, detail = wrong.outcome, wrong.reason
+        elif search.settings.tune:
+            candidate.epochs, detail = self._tuned(candidate.epochs, None)
+        self._end(outcome, detail, candidate.epochs)
+        search.end(self._index, candidate)
+
+    def finish(self, trained: Future[TrialResult], done: Future[None]) -> None:
+        """Take over how the trial ended."""
+        search = self._search
+        try:
+            result = trained.result()
+            self._conclude(result)
+            search.end(self._index, self._candidate, result)
+        except CancelledError:
+            search.stop()
+        except BaseException as error:  # noqa: BLE001  # a thread's exception is raised again by `run`
+            search.fail(error)
+        finally:
+            search.wake()
+            done.set_result(None)
+
+    def _conclude(self, result: TrialResult) -> None:
+        search, candidate = self._search, self._candidate
+        candidate.parameters, candidate.flops, candidate.parts = result.parameters, result.flops, result.parts
+        candidate.seconds |= result.stages
+        if result.stages:
+            candidate.seconds["overhead"] = result.seconds - sum(result.stages.values())
+        outcome, detail = result.outcome, result.detail
+        # A Net that explodes in its last epoch has not trained, though nothing had to be stopped.
+        if self._stop is not None and (len(result.epochs) < search.settings.epochs or not self._stop.outcome.success):
+            outcome, detail = self._stop.outcome, self._stop.reason
+        self._end(outcome, detail, result.epochs)
+
+    def _end(self, outcome: Outcome, detail: str, epochs: list[Epoch]) -> None:
+        search = self._search
+        whole = len(epochs) == search.settings.epochs
+        baseline = search.best_baseline() if whole and self._index >= 0 else None
+        self._candidate.finish(outcome, detail, epochs, baseline)
+        search.pruning.ended(self._index, epochs, not whole)
