@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import html
+import io
 import json
 import random
 import re
@@ -15,51 +16,27 @@ from pathlib import Path
 import pytest
 import typer
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from conftest import Run, assert_one_line
 from lemur_caption.architecture.render import render
 from lemur_caption.architecture.space import choices, random_design
-from lemur_caption.candidate import Candidate, Epoch, Outcome, Repair
+from lemur_caption.candidate import Candidate, Outcome, Repair
 from lemur_caption.cli import report as command
 from lemur_caption.contract.registry import RULES
 from lemur_caption.errors import UsageError
 from lemur_caption.report import TABLES, Source, Stored, build
 from lemur_caption.report.kinds import read_kinds
 from lemur_caption.report.output import page as page_module
+from lemur_caption.report.output import terminal
 from lemur_caption.report.output.images import SIDE, inlined
 from lemur_caption.report.output.markdown import escaped
 from lemur_caption.report.output.page import MOST_BYTES, page
 from lemur_caption.report.source import read
 from lemur_caption.report.statistics import mean, median, superiority, wilson
 from lemur_caption.search.records import Records
-
-SETTINGS = {"llm": "smollm2", "strategy": "design", "snippets": 5, "n": 24, "epochs": 3, "dataset": "shapes"}
-SETTINGS |= {"metric": "bleu-4,cider-d", "transform": "norm_64", "batch": 32, "seed": 0, "feedback": "effects"}
-EVIL = "<img src=x onerror=alert(1)>\"'&{{7*7}}</script><script>alert(2)</script></title>|[x](javascript:alert(3))"
-FINDING = {"rule": "LC304", "message": f"wrong {EVIL}", "hint": "mend it", "severity": "error"}
-
-
-def epochs(*scores: float) -> list[Epoch]:
-    return [Epoch(n, score, 3.0 / n, 3.3 / n, 10.0 * n, {"uid": str(n)}) for n, score in enumerate(scores, 1)]
-
-
-def make(index: int, family: str = "C5C-CaptionLSTM", scores: tuple[float, ...] = (), **fields: object) -> Candidate:
-    design = random_design(random.Random(index)).model_dump()
-    fields = {"model": "SmolLM2", "strategy": "design", "design": design, "parameters": 200_000 + index} | fields
-    candidate = Candidate(f"{family}-{index:032x}", family, "class Net: pass\n", **fields)
-    candidate.seconds = {"model": 2.0, "training": 30.0}
-    candidate.prompt_tokens, candidate.answer_tokens = 1000, 100
-    if scores:
-        candidate.finish(Outcome.TRAINED, "", epochs(*scores), 0.5)
-    return candidate
-
-
-def baselines(records: Records, run: int) -> None:
-    for index, name, score in ((-1, "CaptionLSTM", 0.5), (-2, "CaptionTransformer", 0.4)):
-        candidate = Candidate(name, "hand-made", "class Net: pass\n", parameters=600_000)
-        candidate.finish(Outcome.TRAINED, "", epochs(0.1, score + 0.05, score))
-        records.save(run, index, candidate, "ended")
+from report_records import EVIL, FINDING, SETTINGS, baselines, finished, make, markup
 
 
 @pytest.fixture
@@ -232,6 +209,32 @@ class Net(nn.Module):
     assert (found.channel_attention, found.hidden_size, found.read_from) == ("none", 64, "source")
 
 
+def test_parts_of_a_trained_net_are_those_of_its_run(tmp_path: Path) -> None:
+    built = {
+        "encoder": "vit",
+        "channel_attention": "none",
+        "memory": "grid",
+        "memory_size": 16,
+        "decoder": "transformer",
+    }
+    built |= {"attention": "dot", "hidden_size": 64, "layers": 2, "heads": 4, "tied_embeddings": True, "channels": 96}
+    with Records.open(tmp_path) as records:
+        run = records.start_run(SETTINGS)
+        records.save(run, 0, make(0, scores=(0.1, 0.2, 0.6), flops=3_000_000, parts=built), "ended")
+        records.save(run, 1, make(1, scores=(0.1, 0.2, 0.4), flops=70_000, parts=built | {"heads": 2}), "ended")
+        records.save(run, 2, make(2, scores=(0.1, 0.2, 0.3)), "ended")
+        source = read(records, None)
+    best, second, older = rows(source, "nets")
+    own = built | {"attention": "its own", "flops": 3_000_000, "read_from": "built"}
+    assert {key: best[key] for key in own} == own and (best["cells"], second["heads"]) == (None, 2)
+    assert best["width"] == make(0).design["width"]
+    assert (older["read_from"], older["flops"], older["encoder"]) == ("design", None, make(2).design["block"])
+    found = {(row["part"], row["value"]): row["nets"] for row in rows(source, "features")}
+    assert (found["FLOPs", "2 Mi to 4 Mi"], found["FLOPs", "64 Ki to 128 Ki"], found["heads", "2"]) == (1, 1, 1)
+    page_text = page(source, build(source), "today")
+    assert "3,000,000" in page_text and ">FLOPs<" in page_text
+
+
 @pytest.mark.parametrize("source", ["", "def (", "x = 1", "class Net: pass", "class Net(Net): x = Net()", "\0"])
 def test_code_that_is_no_net_has_no_parts(source: str) -> None:
     assert read_kinds(Candidate("a", "a", source)).encoder in (None, "other")
@@ -313,19 +316,79 @@ def test_the_page_holds_every_table_its_command_and_charts(small: Source) -> Non
     assert charts >= {"chart-accuracy-0", "chart-train_loss-0", "chart-test_loss-0", "chart-findings", "chart-stages"}
 
 
+class Numbers(HTMLParser):
+    """What a page says, by section: its command, its table's cells, and all that its charts and first facts say."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.commands: dict[str, str] = {}
+        self.rows: dict[str, list[list[str]]] = {}
+        self.charts: dict[str, list[str]] = {}
+        self.facts: list[list[str]] = []
+        self.path: list[tuple[str, str]] = []
+        self.section = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag not in Checked.VOID:
+            self.path.append((tag, found.get("class") or ""))
+        if tag == "section":
+            self.section = found["id"] or ""
+        if tag == "tr":
+            self.rows.setdefault(self.section, []).append([])
+        if ("dl", "facts") in self.path and tag == "dt":
+            self.facts.append([])
+
+    def handle_endtag(self, tag: str) -> None:
+        self.path.pop()
+
+    def handle_data(self, data: str) -> None:
+        tags = [tag for tag, _ in self.path]
+        if ("p", "command") in self.path:
+            self.commands[self.section] = data
+        elif ("dl", "facts") in self.path and data.strip():
+            self.facts[-1].append(data.strip())
+        elif tags[-1:] in (["td"], ["th"]):
+            self.rows[self.section][-1].append(data)
+        elif "svg" in tags and tags[-1] in ("title", "text") and self.path[-1][1] != "tick" and tags[-2] != "svg":
+            self.charts.setdefault(self.section, []).append(data)
+
+
+def printed(root: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The cells of each line that a command of a page prints, on a terminal wide enough for all columns."""
+    program, verb, *arguments = line.split()
+    assert (program, verb) == ("lemur-caption", "report")
+    stream = io.StringIO()
+    monkeypatch.setattr(command, "out", Console(file=stream, width=4_000))
+    assert call(root, *arguments).exit_code == 0
+    return [re.split(r"\s{2,}", line.strip()) for line in stream.getvalue().splitlines() if line.strip()]
+
+
+def test_every_number_of_the_page_is_printed_by_the_command_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = finished(tmp_path, 20)
+    found = Numbers(page(source, build(source), "today"))
+    assert list(found.commands) == list(TABLES)
+    assert {"best", "success", "outcomes", "nets", "epochs", "features", "findings", "stages"} == set(found.charts)
+    cells = {line: printed(tmp_path, line, monkeypatch) for line in found.commands.values()}
+    for name, line in found.commands.items():
+        # Empty cells print as nothing; the first row are the headings, which a terminal may break.
+        rows = [[cell for cell in row if cell] for row in found.rows.get(name, [])][1:]
+        assert [row for row in cells[line] if row in rows] == rows, f"`{line}` prints other rows than the page has"
+        words = {word for row in cells[line] for cell in row for word in re.split(r"[^\w.%/-]+", cell.replace(",", ""))}
+        for said in found.charts.get(name, []):
+            said = said.replace("95 % interval", "").replace(",", "")
+            for number in re.findall(r"(?<![\w./-])[-+]?(\d+(?:\.\d+)?)(?![\w./-])", said):
+                assert {number, f"-{number}"} & words, f"{number} of `{said}` is not printed by `{line}`"
+    for _, value, *_, line in found.facts:
+        assert any(value in row for row in cells[line]), f"{value} is not printed by `{line}`"
+    assert len(found.facts) == 5
+
+
 def test_nothing_in_a_record_becomes_markup(tmp_path: Path) -> None:
-    with Records.open(tmp_path) as records:
-        settings = SETTINGS | {"llm": EVIL, "strategy": EVIL, "dataset": EVIL, "metric": EVIL, "transform": EVIL}
-        run = records.start_run(settings | {"data": EVIL, "feedback": EVIL, "seed": EVIL, "snippets": EVIL})
-        baselines(records, run)
-        for index in range(3):
-            candidate = make(index, EVIL, (0.1, 0.2, 0.3), snippets=[EVIL], model=EVIL, strategy=EVIL)
-            candidate.design = dict.fromkeys(("block", "decoder", "memory", "attention", "channel_attention"), EVIL)
-            candidate.seconds[EVIL] = 1.0
-            candidate.findings = [dict.fromkeys(("rule", "message", "severity"), EVIL)]
-            samples = [dict.fromkeys(("image", "caption", "reference"), EVIL)]
-            records.save(run, index, candidate, "ended", samples=samples)
-        source = read(records, None, [Stored(EVIL, EVIL, EVIL, 1, 0.5)])
+    source = Source(markup(tmp_path).runs, [Stored(EVIL, EVIL, EVIL, 1, 0.5)])
     text = page(source, build(source), "today", {1: tmp_path})
     check(text)
     assert EVIL in html.unescape(text), "it is shown as it is"
@@ -334,29 +397,22 @@ def test_nothing_in_a_record_becomes_markup(tmp_path: Path) -> None:
 
 
 def test_a_page_of_400_nets_is_under_three_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = random.Random(0)
-    with Records.open(tmp_path) as records:
-        run = records.start_run(SETTINGS)
-        baselines(records, run)
-        for index in range(400):
-            samples = [{"image": f"{n}.jpg", "caption": "a red square " * 4, "reference": "a circle"} for n in range(3)]
-            scores = tuple(rng.random() for _ in range(3))
-            records.save(run, index, make(index, scores=scores), "ended", samples=samples)
-        source = read(records, [run])
+    source = finished(tmp_path, 400)
     text = page(source, build(source), "today")
     check(text)
     nets = text[text.index('<section id="nets"') : text.index('<section id="epochs"')]
-    assert nets.count("<tr ") + nets.count("<tr>") == 1 + 402, "a heading and every Net"
+    assert nets.count("<tr ") + nets.count("<tr>") == 1 + 404, "a heading and every Net"
     monkeypatch.setattr(page_module, "MOST_BYTES", len(text.encode()))
     smaller = page(source, build(source), "today")
-    assert len(smaller) < len(text) and "the first 500 of 1206 rows" in smaller
+    assert len(smaller) < len(text) and "the first 500 of 942 rows" in smaller
 
 
 @pytest.mark.parametrize("trained", [0, 1])
 def test_pages_of_no_run_a_killed_run_and_few_nets(tmp_path: Path, trained: int) -> None:
     with Records.open(tmp_path) as records:
         source = read(records, None)
-        assert "None." in page(source, build(source), "today", {}) and check(page(source, build(source), "today"))
+        empty = page(source, build(source), "today", {})
+        assert "The runs have nothing of this." in empty and check(empty)
         run = records.start_run(SETTINGS if trained else {})
         for index in range(trained):
             records.save(run, index, make(index, scores=(0.1, 0.2, 0.3)), "ended")
@@ -420,6 +476,21 @@ def test_a_spreadsheet_takes_no_cell_for_a_formula(tmp_path: Path) -> None:
     assert call(tmp_path, "--csv", tmp_path, "--table", "snippets").exit_code == 0
     assert "\n'=1+1," in (tmp_path / "snippets.csv").read_text(encoding="utf-8").replace("\r", "")
     assert not (tmp_path / "nets.csv").exists()
+
+
+def test_a_table_wider_than_the_terminal_goes_on_below(small: Source) -> None:
+    stream = io.StringIO()
+    terminal.show(Console(file=stream, width=100), small, build(small, "nets"))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 100 and "The Nets, continued" in stream.getvalue()
+    # Nothing is broken into pieces, and each part says which candidate a line is about.
+    for number, word in (
+        ("1/0", "C5C-CaptionLSTM-00000000"),
+        ("1/0", "improved"),
+        ("1/1", "0.3000"),
+        ("1/3", "design"),
+    ):
+        assert any(line.split()[:1] == [number] and word in line.split() for line in lines), (number, word)
 
 
 def test_the_terminal_shows_one_table_whole_and_all_in_short(small: Source, tmp_path: Path) -> None:

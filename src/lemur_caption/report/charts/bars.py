@@ -1,4 +1,4 @@
-"""Horizontal bars and dots with intervals: one row a group, its name above its line."""
+"""Horizontal bars and dots with intervals: one row a group, its name above its line; the page puts rows in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ..table import shortened
 from .svg import WIDTH, Axis, Tags, attributes, brief, title
 
 _ROW, _BAR, _FOOT = 34, 13, 22
-_LONGEST = 44
+# A label and its value share a line of so many characters, at the size in which a phone shows them.
+_LONGEST = 50
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,31 @@ class Bar:
     interval: tuple[float, float] | None = None
     tags: Tags | None = None
 
+    @property
+    def value(self) -> float:
+        """What rows are put in order by."""
+        return sum(piece.value for piece in self.pieces) if self.dot is None else self.dot
+
 
 def bars(
-    rows: Sequence[Bar], low: float, high: float, mark: float | None = None, *, percent: bool = False
+    rows: Sequence[Bar],
+    low: float,
+    high: float,
+    mark: float | None = None,
+    *,
+    percent: bool = False,
+    whole: bool = False,
 ) -> tuple[Markup, float]:
-    """The inside of a chart of these rows and its height; `mark` draws a line across all of them."""
+    """The inside of a chart of these rows and its height.
+
+    `mark` draws a line across all rows; `percent` and `whole` say how ticks are labelled, and which there are.
+    """
     axis = Axis(low, high, 8, WIDTH - 8)
     height = _ROW * len(rows) + _FOOT
     parts = []
     for tick in axis.ticks():
+        if whole and not float(tick).is_integer():
+            continue
         place = f"{axis(tick):.1f}"
         parts.append(
             Markup('<line class="grid" x1="{x}" x2="{x}" y1="0" y2="{}"/>').format(height - _FOOT + 4, x=place)
@@ -57,24 +74,27 @@ def bars(
             )
         )
     for number, row in enumerate(rows):
-        parts.append(_row(row, axis, number * _ROW))
+        parts.append(
+            Markup('<g class="row" transform="translate(0 {})" data-value="{:.6g}">{}</g>').format(
+                number * _ROW, row.value, _row(row, axis)
+            )
+        )
     return Markup("").join(parts), height
 
 
-def _row(row: Bar, axis: Axis, top: float) -> Markup:
+def _row(row: Bar, axis: Axis) -> Markup:
     tags = row.tags
-    label = Markup('<text x="8" y="{}">{}</text><text x="{}" y="{}" text-anchor="end">{}</text>').format(
-        f"{top + 12:.0f}", shortened(row.label, _LONGEST), WIDTH - 8, f"{top + 12:.0f}", row.shown
+    label = Markup('<text x="8" y="12">{}</text><text x="{}" y="12" text-anchor="end">{}</text>').format(
+        shortened(row.label, _LONGEST - len(row.shown)), WIDTH - 8, row.shown
     )
     marks, left = [label], axis(max(axis.low, 0.0))
-    middle = top + 16 + _BAR / 2
+    middle = 16 + _BAR / 2
     for piece in row.pieces:
         end = left + axis(axis.low + piece.value) - axis(axis.low)
         marks.append(
-            Markup('<rect class="mark {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{}"{}>{}</rect>').format(
+            Markup('<rect class="mark {}" x="{:.1f}" y="16" width="{:.1f}" height="{}"{}>{}</rect>').format(
                 piece.style,
                 min(left, end),
-                top + 16,
                 max(abs(end - left), 0.5),
                 _BAR,
                 attributes(piece.tags),

@@ -9,7 +9,7 @@ from ...candidate import Epoch
 from ..source import Net, Source
 from ..table import Table
 from .outcomes import style
-from .scores import MOST_BUDGETS, best_of, legend, tags
+from .scores import MOST_BUDGETS, best_of, legend, tags, title_of
 from .svg import Chart, Plot, drawing, span
 
 _SHOWN: tuple[tuple[Literal["accuracy", "train_loss", "test_loss"], str], ...] = (
@@ -44,10 +44,11 @@ def _chart(identity: str, title: str, unit: str, lines: list[tuple[Net, list[tup
     plot = Plot.of((0.8, max(last, 2) + 0.2), span(values, zero=unit != "nats a token"), ("epoch", unit))
     for net, points in lines:
         kind = "baseline" if net.is_baseline else style(net.outcome)
+        said = tags(net, f"{title_of(net)}, {unit} {', '.join(f'{y:.4f}' for _, y in points)}")
         if len(points) == 1:
-            plot.point(*points[0], kind, tags(net), radius=3.0)
+            plot.point(*points[0], kind, said, radius=3.0)
         else:
-            plot.line(points, kind, tags(net))
+            plot.line(points, kind, said)
     description = f"{len(lines)} Nets over {last:.0f} epochs, from {min(values):.4f} to {max(values):.4f}"
     svg = drawing(identity, title, description, plot.markup(whole=True), plot.height)
     ours, baselines = ([net for net, _ in lines if net.is_baseline is wanted] for wanted in (False, True))

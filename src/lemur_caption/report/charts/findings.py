@@ -23,8 +23,10 @@ def charts(source: Source, tables: dict[str, Table]) -> Iterator[Chart]:
         style = "down" if row["severity"] == "error" else "warning"
         shown.append(Bar(label, str(row["nets"]), [Piece(float(row["nets"] or 0), style, tags)]))
     if shown:
-        inside, height = bars(shown, 0.0, max(float(row["nets"] or 0) for row in rows) * 1.05)
+        inside, height = bars(shown, 0.0, max(float(row["nets"] or 0) for row in rows) * 1.05, whole=True)
         title = "Candidates that break a rule"
         description = "; ".join(piece.tags.tip for bar in shown for piece in bar.pieces)
         svg = drawing("chart-findings", title, description, inside, height)
-        yield Chart("findings", title, description, svg, [("down", "errors"), ("warning", "warnings")])
+        errors = dict.fromkeys(row["severity"] == "error" for row in rows)
+        legend = [("down", "errors") if error else ("warning", "warnings") for error in errors]
+        yield Chart("findings", title, description, svg, legend)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..source import Source
-from ..table import Row, Table
+from ..table import Row, Table, text
 from .bars import Bar, Piece, bars
 from .svg import Chart, Tags, drawing
 
@@ -21,13 +21,13 @@ def charts(source: Source, tables: dict[str, Table]) -> Iterator[Chart]:
     for label, rows in list(groups.items())[:_MOST]:
         pieces = [
             Piece(float(row["share"] or 0), style(str(row["outcome"])), Tags(
-                f"{label}: {row['count']} {row['outcome']} ({float(row['share'] or 0):.1%})", outcome=str(row["outcome"])))
+                f"{label}: {row['count']} {row['outcome']} ({text(row['share'], 'percent')})", outcome=str(row["outcome"])))
             for row in rows
         ]  # fmt: skip
-        shown.append(Bar(label, f"{sum(int(row['count'] or 0) for row in rows)} candidates", pieces))
+        shown.append(Bar(label, f"of {rows[0]['total']}", pieces))
     if shown:
         inside, height = bars(shown, 0.0, 1.0, percent=True)
-        title = "Outcomes"
+        title = "Outcomes of candidates"
         description = "; ".join(piece.tags.tip for bar in shown for piece in bar.pieces)
         present = dict.fromkeys(str(row["outcome"]) for rows in groups.values() for row in rows)
         svg = drawing("chart-outcomes", title, description, inside, height)

@@ -8,24 +8,30 @@ from ...candidate import short_name
 from ..source import Net, Source
 from ..table import Table, shortened
 from .outcomes import style
-from .svg import Chart, Plot, Tags, brief, drawing, span
+from .svg import Chart, Plot, Tags, drawing, span
 
 MOST_BUDGETS = 3
 MOST_NETS = 400
+
+
+def title_of(net: Net) -> str:
+    """A Net's number, name and outcome."""
+    return f"{net.id} {shortened(short_name(net.entry.candidate.name), 80)}: {net.outcome}"
 
 
 def tip(net: Net) -> str:
     """What a mark says of its Net."""
     candidate, kinds = net.entry.candidate, net.kinds
     parts = [part for part in (kinds.encoder, kinds.decoder) if part]
-    size = f", {brief(candidate.parameters)} parameters" if candidate.parameters else ""
+    size = f", {candidate.parameters:,} parameters" if candidate.parameters else ""
     score = f", {net.recorded.metric} {net.score:.4f}" if net.score is not None else ""
-    return f"{net.id} {shortened(short_name(candidate.name), 80)}: {net.outcome}{score}, {' + '.join(parts)}{size}"
+    return f"{title_of(net)}{score}, {' + '.join(parts)}{size}"
 
 
-def tags(net: Net) -> Tags:
-    """A baseline stays in sight whatever the page is filtered by."""
-    return Tags(tip(net)) if net.is_baseline else Tags(tip(net), net.family, net.outcome)
+def tags(net: Net, said: str | None = None) -> Tags:
+    """A mark's tags, with what it says unless that is its tip. A baseline stays in sight whatever the page is filtered by."""
+    words = said or tip(net)
+    return Tags(words) if net.is_baseline else Tags(words, net.family, net.outcome)
 
 
 def summary(scores: list[float], baselines: list[Net], metric: str) -> str:
@@ -56,8 +62,8 @@ def charts(source: Source, tables: dict[str, Table]) -> Iterator[Chart]:
         for net in baselines:
             plot.level(net.score or 0.0, tags(net))
         for place, net in enumerate(ours):
-            plot.point(place, net.score or 0.0, style(net.outcome), tags(net))
-        title = f"Scores in the order of asking: {label}"
+            plot.point(place, net.score or 0.0, f"in-order {style(net.outcome)}", tags(net))
+        title = f"Score of every Net: {label}"
         description = summary([net.score or 0.0 for net in ours], baselines, metric)
         svg = drawing(f"chart-scores-{number}", title, description, plot.markup(x_ticks=False), plot.height)
         yield Chart("nets", title, description, svg, legend(ours, baselines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..source import Source
-from ..table import Row, Table
+from ..table import Row, Table, text
 from .bars import Bar, Piece, bars
 from .svg import Chart, Tags, drawing
 
@@ -21,10 +21,10 @@ def charts(source: Source, tables: dict[str, Table]) -> Iterator[Chart]:
     for label, rows in list(groups.items())[-_MOST:]:
         pieces = [
             Piece(float(row["share"] or 0), _style(row), Tags(
-                f"{label}, {row['stage']}: {float(row['seconds'] or 0):.1f} s ({float(row['share'] or 0):.1%})"))
+                f"{label}, {row['stage']}: {text(row['seconds'], 'seconds')} s ({text(row['share'], 'percent')})"))
             for row in rows
         ]  # fmt: skip
-        shown.append(Bar(label, f"{sum(float(row['seconds'] or 0) for row in rows):.0f} s", pieces))
+        shown.append(Bar(label, f"of {text(rows[0]['total'], 'seconds')} s", pieces))
     if shown:
         inside, height = bars(shown, 0.0, 1.0, percent=True)
         title = "Time by stage"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..source import Source
-from ..table import Table
+from ..table import Table, text
 from .bars import Bar, bars
 from .svg import Chart, Tags, drawing
 
@@ -18,8 +18,9 @@ def charts(source: Source, tables: dict[str, Table]) -> Iterator[Chart]:
     for row in rows:
         rate, low, high = (float(row[key] or 0) for key in ("rate", "low", "high"))
         label = f"{row['by']}: {row['group']}" if row["by"] in ("model", "strategy") else str(row["group"])
-        text = f"{row['succeeded']} of {row['ended']}, {rate:.1%}, 95 % interval {low:.1%} to {high:.1%}"
-        shown.append(Bar(label, f"{rate:.0%}", dot=rate, interval=(low, high), tags=Tags(f"{label}: {text}")))
+        percent, start, stop = (text(value, "percent") for value in (rate, low, high))
+        tip = f"{label}: {row['succeeded']} of {row['ended']}, {percent}, 95 % interval {start} to {stop}"
+        shown.append(Bar(label, percent, dot=rate, interval=(low, high), tags=Tags(tip)))
     if shown:
         inside, height = bars(shown, 0.0, 1.0, percent=True)
         title = "Success rates with 95 % Wilson intervals"

@@ -133,7 +133,7 @@ class Plot:
         for tick in self.x.ticks() if x_ticks else []:
             if not whole or float(tick).is_integer():
                 below.append(_label(self.x(tick), self.height - _BOTTOM + 15, brief(tick), "middle"))
-        below.append(_label((self.x.start + self.x.stop) / 2, self.height - 4, self.x.label, "middle"))
+        below.append(_label((self.x.start + self.x.stop) / 2, self.height - 4, self.x.label, "middle", "x-label"))
         below.append(_label(self.x.start + 2, _TOP, self.y.label, "start"))
         return Markup("").join(below + self.parts)
 
@@ -153,14 +153,14 @@ def title(tags: Tags) -> Markup:
     return Markup("<title>{}</title>").format(tags.tip)
 
 
-def _label(x: float, y: float, text: str, anchor: str) -> Markup:
-    return Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(f"{x:.1f}", f"{y:.1f}", anchor, text)
+def _label(x: float, y: float, text: str, anchor: str, style: str = "tick") -> Markup:
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(style, x, y, anchor, text)
 
 
 def drawing(identity: str, title: str, description: str, inside: Markup, height: float) -> Markup:
-    """A whole SVG with its name and its description."""
+    """A whole SVG with its name and its description. The page lets a reader order its rows, or its class `in-order`."""
     return Markup(
-        '<svg class="chart" role="img" tabindex="0" viewBox="0 0 {width} {height:.0f}" '
+        '<svg id="{id}" class="chart" role="img" tabindex="0" viewBox="0 0 {width} {height:.0f}" '
         'aria-labelledby="{id}-title" aria-describedby="{id}-desc"><title id="{id}-title">{title}</title>'
         '<desc id="{id}-desc">{description}</desc>{inside}</svg>'
     ).format(width=WIDTH, height=height, id=identity, title=title, description=description, inside=inside)

@@ -17,6 +17,7 @@ from ..charts import draw
 from ..charts.svg import Chart
 from ..source import Source
 from ..table import Column, Row, Table, shortened, text
+from ..tables import build
 from ..tables.samples import MOST_IMAGES, gallery
 from .command import command
 from .images import inlined
@@ -25,6 +26,20 @@ from .images import inlined
 _ROWS = (1_500, 500, 150, 50)
 MOST_BYTES = 3_000_000
 _LONGEST_CELL = 240
+# What stands on one line in a table; longer text is broken.
+_LONGEST_LINE, _LONGEST_HEAD = 40, 12
+# Of how many runs and budgets the page's head speaks one by one.
+_MOST_FACTS = 3
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What a reader wants to know first, and the command that prints it."""
+
+    name: str
+    value: str
+    more: str
+    command: str
 
 
 @dataclass(frozen=True)
@@ -39,6 +54,10 @@ class Section:
     @property
     def title(self) -> str:
         return self.table.readable()[0]
+
+    @property
+    def cut(self) -> bool:
+        return len(self.table.rows) > self.most_rows
 
     @property
     def columns(self) -> list[Column]:
@@ -58,6 +77,7 @@ def page(source: Source, tables: Sequence[Table], made: str, folders: Mapping[in
     images = gallery(source) if any(table.name == "samples" for table in tables) else []
     shown = [(image, inlined((folders or {}).get(image.run), image.name)) for image in images[:MOST_IMAGES]]
     css, js = _read("page.css"), _read("page.js")
+    facts = _facts(source)
     html = ""
     for most in _ROWS:
         html = (
@@ -68,9 +88,9 @@ def page(source: Source, tables: Sequence[Table], made: str, folders: Mapping[in
                 gallery=shown,
                 families=sorted({net.family for net in source.candidates}),
                 outcomes=sorted({net.outcome for net in source.candidates}),
-                facts=_facts(source),
+                facts=facts,
                 made=made,
-                runs=[run.run.id for run in source.runs],
+                runs=[f"{run.run.id} ({run.state})" for run in source.runs],
                 css=Markup(css),
                 js=Markup(js),
                 css_hash=_digest(css),
@@ -82,17 +102,33 @@ def page(source: Source, tables: Sequence[Table], made: str, folders: Mapping[in
     return html
 
 
-def _facts(source: Source) -> list[tuple[str, str]]:
-    """What a reader wants to know first."""
-    nets = source.candidates
-    ended, trained = sum(net.ended for net in nets), sum(net.success for net in nets)
-    found = [("candidates", f"{len(nets)}"), ("trained", f"{trained} of {ended} ended")]
-    found.append(("improved on the baselines", str(sum(net.outcome == "improved" for net in nets))))
-    for budget, group in source.by_budget():
-        whole = [net for net in group if net.whole and not net.is_baseline]
-        if whole:
-            best = max(whole, key=lambda net: net.score or 0.0)
-            found.append((f"best, {budget}", f"{best.score or 0.0:.4f} ({best.id})"))
+def _facts(source: Source) -> list[Fact]:
+    """Numbers of the tables `runs`, `success` and `best`, as those print them."""
+    ((runs,), (success,), (best,)) = (build(source, name) for name in ("runs", "success", "best"))
+    found = []
+    if len(runs.rows) <= _MOST_FACTS:
+        for row in runs.rows:
+            asked = "" if row["asked"] is None else f"of {row['asked']} asked for"
+            found.append(Fact(f"run {row['run']}, ended", str(row["ended"]), asked, command(source, "runs")))
+    if success.rows:
+        row = success.rows[0]
+        rate, low, high = (
+            text(row[key], "percent").replace(" ", "\N{NO-BREAK SPACE}") for key in ("rate", "low", "high")
+        )
+        share = f"of {row['ended']}: {rate}, 95 % interval {low} to {high}"
+        found.append(Fact("trained", str(row["succeeded"]), share, command(source, "success")))
+        found.append(Fact("improved on the baselines", str(row["improved"]), "", command(source, "success")))
+    hand_made = {net.entry.candidate.name for net in source.nets if net.is_baseline}
+    # The best of a budget comes first among its rows.
+    tops: dict[str, Row] = {}
+    for row in best.rows:
+        if row["family"] not in hand_made:
+            tops.setdefault(str(row["budget"]), row)
+    for budget, row in list(tops.items())[:_MOST_FACTS]:
+        against = "" if row["difference"] is None else f", {float(row['difference']):+.4f} against the best baseline"
+        found.append(
+            Fact(f"best, {budget}", text(row["last"], "metric"), f"{row['id']}{against}", command(source, "best"))
+        )
     return found
 
 
@@ -124,4 +160,6 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["cell"] = lambda value, kind: shortened(text(value, kind), _LONGEST_CELL)
     environment.filters["prose"] = _prose
+    environment.tests["long"] = lambda value, kind: len(text(value, kind)) > _LONGEST_LINE
+    environment.tests["broken"] = lambda label: len(label) > _LONGEST_HEAD
     return environment

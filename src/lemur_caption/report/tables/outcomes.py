@@ -16,7 +16,8 @@ def table(source: Source) -> Table:
         Column("snippets", "snippets", "count"),
         Column("outcome", "outcome"),
         Column("count", "candidates", "count"),
-        Column("share", "share of the group", "percent"),
+        Column("total", "of", "count"),
+        Column("share", "share", "percent"),
         Column("example", "the first of them"),
         Column("detail", "what it says"),
     )
@@ -26,6 +27,7 @@ def table(source: Source) -> Table:
     rows: list[Row] = []
     for strategy, model, snippets in sorted(groups, key=lambda group: (group[0], group[1], group[2] or 0)):
         found = groups[strategy, model, snippets]
+        total = sum(map(len, found.values()))
         for outcome in sorted(found, key=_ORDER.index):
             rows.append(
                 {
@@ -34,7 +36,8 @@ def table(source: Source) -> Table:
                     "snippets": snippets,
                     "outcome": outcome,
                     "count": len(found[outcome]),
-                    "share": len(found[outcome]) / sum(map(len, found.values())),
+                    "total": total,
+                    "share": len(found[outcome]) / total,
                     "example": found[outcome][0].id,
                     "detail": found[outcome][0].entry.candidate.detail,
                 }

@@ -22,6 +22,7 @@ def table(source: Source) -> Table:
         Column("meaning", "what happens"),
         Column("nets", "candidates and baselines", "count"),
         Column("seconds", "seconds", "seconds"),
+        Column("total", "of", "seconds"),
         Column("share", "share", "percent"),
         Column("middle", "median", "seconds"),
     )
@@ -43,6 +44,7 @@ def table(source: Source) -> Table:
                     "meaning": _MEANING.get(stage, ""),
                     "nets": len(seconds),
                     "seconds": sum(seconds),
+                    "total": total,
                     "share": sum(seconds) / total if total else None,
                     "middle": median(seconds),
                 }

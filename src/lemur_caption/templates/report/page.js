@@ -26,14 +26,15 @@
       item.classList.toggle("filtered", out);
     }
     const shown = [...nets].filter((row) => !row.classList.contains("filtered")).length;
-    byId("status").textContent = nets.length ? `${shown} of ${nets.length} Nets shown` : "";
+    const picked = Object.values(chosen).some((select) => select.value);
+    byId("status").textContent = nets.length ? `${shown} of ${nets.length} Nets shown${picked ? "; sums and rates are of all" : ""}` : "";
   };
   for (const select of Object.values(chosen)) select.addEventListener("change", apply);
   filters.addEventListener("submit", (event) => event.preventDefault());
   filters.hidden = false;
   apply();
 
-  // --- tables sorted by a column: empty cells last ---
+  // --- tables sorted by a column: empty cells last, numbers from the highest first ---
   const value = (row, index) => {
     const cell = row.cells[index];
     if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
@@ -48,7 +49,8 @@
       button.textContent = head.textContent;
       head.replaceChildren(button);
       button.addEventListener("click", () => {
-        const up = head.getAttribute("aria-sort") !== "ascending";
+        const before = head.getAttribute("aria-sort");
+        const up = before ? before === "descending" : !head.classList.contains("n");
         for (const other of heads) other.removeAttribute("aria-sort");
         head.setAttribute("aria-sort", up ? "ascending" : "descending");
         const rows = [...table.tBodies[0].rows].map((row) => [row, value(row, index)]);
@@ -79,11 +81,24 @@
     tip.style.left = `${Math.max(4, Math.min(x + 12, innerWidth - box.width - 8))}px`;
     tip.style.top = `${y + 16 + box.height > innerHeight ? y - box.height - 8 : y + 16}px`;
   };
-  document.addEventListener("pointermove", (event) => {
-    const mark = event.target.closest ? event.target.closest("[data-tip]") : null;
+  // Dots are small, and fingers are not: the nearest one within reach speaks.
+  const near = (chart, x, y) => {
+    let best = null, least = 18;
+    for (const dot of chart.querySelectorAll("circle[data-tip]:not(.filtered)")) {
+      const box = dot.getBoundingClientRect();
+      const apart = Math.hypot(box.left + box.width / 2 - x, box.top + box.height / 2 - y);
+      if (apart < least) [best, least] = [dot, apart];
+    }
+    return best;
+  };
+  const point = (event) => {
+    if (!(event.target instanceof Element)) return;
+    const chart = event.target.closest(".chart");
+    const mark = event.target.closest("[data-tip]") || (chart && near(chart, event.clientX, event.clientY));
     if (mark) show(mark, event.clientX, event.clientY);
     else if (marked && !marked.ownerSVGElement.matches(":focus")) hide();
-  });
+  };
+  for (const kind of ["pointermove", "pointerdown"]) document.addEventListener(kind, point);
   for (const chart of document.querySelectorAll(".chart")) {
     for (const title of chart.querySelectorAll(".mark > title")) {
       title.parentNode.dataset.tip = title.textContent;
@@ -105,4 +120,41 @@
     chart.addEventListener("blur", hide);
   }
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
+
+  // --- rows of bars, and dots in the order of asking, put in another order ---
+  const orders = (chart) => {
+    const rows = [...chart.querySelectorAll(".row")];
+    const dots = [...chart.querySelectorAll(".in-order")];
+    const items = rows.length ? rows : dots;
+    const attribute = rows.length ? "transform" : "cx";
+    const places = items.map((item) => item.getAttribute(attribute));
+    const axis = dots.length ? chart.querySelector(".x-label") : null;
+    const size = (item) => (rows.length ? Number(item.dataset.value) : -Number(item.getAttribute("cy")));
+    const name = (item) => item.querySelector("text").textContent;
+    const found = new Map([[axis ? "as asked for" : "as given", null]]);
+    if (new Set(items.map(size)).size > 1) found.set("highest first", (a, b) => size(b) - size(a));
+    if (rows.length) found.set("by name", (a, b) => name(a).localeCompare(name(b), undefined, { numeric: true }));
+    const label = axis ? axis.textContent : "";
+    const apply = (compare) => {
+      const sorted = compare ? [...items].sort(compare) : items;
+      sorted.forEach((item, index) => {
+        item.setAttribute(attribute, places[index]);
+        // The arrow keys go through marks as they are seen.
+        item.parentNode.append(item);
+      });
+      if (axis) axis.textContent = compare ? "Nets from the best" : label;
+    };
+    return items.length > 1 && found.size > 1 ? [found, apply] : null;
+  };
+  for (const chart of document.querySelectorAll(".chart")) {
+    const possible = orders(chart);
+    if (!possible) continue;
+    const [found, apply] = possible;
+    const select = document.createElement("select");
+    for (const words of found.keys()) select.add(new Option(words));
+    select.addEventListener("change", () => apply(found.get(select.value)));
+    const label = document.createElement("label");
+    label.append("Order ", select);
+    chart.parentNode.querySelector("figcaption").append(label);
+  }
 })();
