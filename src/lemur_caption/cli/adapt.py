@@ -17,7 +17,7 @@ from .console import print_json
 
 
 def adapt(
-    files: Annotated[list[Path], typer.Argument(help="Net files of an older LEMUR.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Net files of an older LEMUR.")],
     write: Annotated[bool, typer.Option("--write", help="Change the files in place. Default: print a diff.")] = False,
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Start torchvision models from random weights, not a download.")

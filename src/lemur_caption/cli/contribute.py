@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def contribute(
     families: Annotated[
-        list[str], typer.Argument(metavar="FAMILY...", help="Families (C5C-CaptionLSTM), or whole names of Nets.")
+        list[str], typer.Argument(metavar="FAMILY", help="Families (C5C-CaptionLSTM), or whole names of Nets.")
     ],
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder to write; absent or empty. Default: contribution-FAMILY.")

@@ -35,7 +35,9 @@ def experiment(
     workers: Annotated[
         int, typer.Option(min=0, help="Trials at a time. Default: one for each GPU, or for each CPU core.")
     ] = 0,
-    executor: Annotated[str, typer.Option(help="Where trials run: `local`, or `ray` (the extra `[ray]`).")] = "local",
+    executor: Annotated[
+        str, typer.Option(help="Where trials run: `local`, or `ray` (needs the extra `ray`).")
+    ] = "local",
     root: options.Root = None,
     offline: options.Offline = False,
     json: options.Json = False,
@@ -143,4 +145,5 @@ class _Watch:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             err.print("stopping; the same command goes on later", style="yellow")
             if self._search is not None:
-                self._search.abort()
+                # A handler must not wait for a server that is starting, whose lock this very thread may hold.
+                threading.Thread(target=self._search.abort, daemon=True).start()

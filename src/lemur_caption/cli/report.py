@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    runs: Annotated[list[str] | None, typer.Argument(help="Numbers of runs. Default: all.")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="Numbers of runs. Default: all.")] = None,
     table: Annotated[str | None, typer.Option(help="One table alone, whole; an unknown name lists them.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this Markdown file.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file a table into this folder.")] = None,

@@ -14,7 +14,7 @@ from .recorded import open_records, run_number
 
 
 def restore(
-    runs: Annotated[list[str] | None, typer.Argument(help="Numbers of runs. Default: all.")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="Numbers of runs. Default: all.")] = None,
     root: options.Root = None,
     source: Annotated[
         Path | None,

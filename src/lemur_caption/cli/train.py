@@ -30,7 +30,9 @@ class Contract(str, enum.Enum):
 
 
 def train(
-    nets: Annotated[list[str], typer.Argument(help="Net files, or names of Nets that LEMUR has (CaptionLSTM).")],
+    nets: Annotated[
+        list[str], typer.Argument(metavar="NET", help="Net files, or names of Nets that LEMUR has (CaptionLSTM).")
+    ],
     dataset: options.Dataset = "shapes",
     metric: options.Metric = "bleu-4",
     transform: options.Transform = "norm_64",

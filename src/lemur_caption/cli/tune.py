@@ -16,7 +16,7 @@ from .train import Contract, find_net
 
 
 def tune(
-    nets: Annotated[list[str], typer.Argument(help="Net files, or names of Nets that LEMUR has.")],
+    nets: Annotated[list[str], typer.Argument(metavar="NET", help="Net files, or names of Nets that LEMUR has.")],
     trials: Annotated[int, typer.Option(min=1, help="Trials a Net has in the end; those that are stored count.")] = 10,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs a trial.")] = 5,
     dataset: options.Dataset = "shapes",

@@ -30,7 +30,7 @@ class Profile(str, enum.Enum):
 
 
 def validate(
-    files: Annotated[list[Path], typer.Argument(help="Net files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Net files.")],
     output_format: Annotated[Format, typer.Option("--format", help="How to write the findings.")] = Format.TEXT,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     select: Annotated[str, typer.Option(help="Only these rules, with commas; LC5 means all LC5xx.")] = "",
