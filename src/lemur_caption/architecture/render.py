@@ -98,7 +98,7 @@ def _encoder_sizes(design: Design) -> dict[str, Any]:
         return {"stem": stem, "stages": [], "channels": _VIT[design.size]["channels"] * width}
     outputs = [width * _WIDENING[design.block] * 2**i for i in range(_SCALE[design.size]["stages"])]
     stages = [(a, b, 2 if i else 1) for i, (a, b) in enumerate(zip([width, *outputs], outputs, strict=False))]
-    stem = [(None, width // 2, 2), (width // 2, width, 1 if design.resolution == "fine" else 2)]
+    stem = [(None, width, 2)] if design.resolution == "fine" else [(None, width // 2, 2), (width // 2, width, 2)]
     return {"stem": stem, "stages": stages, "channels": outputs[-1]}
 
 
