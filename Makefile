@@ -8,7 +8,7 @@ export HF_HUB_OFFLINE := 1
 # The venv's programs (pylint, which LEMUR runs by name) must be found first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test test-page lint docs setup clean
 
 setup: $(STAMP)
 
@@ -32,5 +32,14 @@ lint: setup
 test: lint
 	$(BIN)/pytest -n 2 --dist worksteal
 
+# The report's page in headless Chromium: a large download that needs a desktop's libraries, and so no part of `test`.
+test-page: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(BIN)/pytest tests/test_page_in_browser.py
+
+# The pages as a site, in site/. What a page says of commands, options and code is held to them by `make test`.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf site $(VENV) .pytest_cache .mypy_cache .ruff_cache
