@@ -69,13 +69,15 @@ def make_lemur_venv(folder: Path, *, rating: bool = False) -> Path:
     for metadata in installed.glob("nn_dataset-*.dist-info"):
         shutil.copytree(metadata, own / metadata.name)
     (own / "rest.pth").write_text(f"{REPOSITORY / 'src'}\n{installed}\n", encoding="utf-8")
-    # LEMUR runs pylint by name, found beside the running python.
-    pylint = folder / "bin" / "pylint"
-    if rating:
-        pylint.symlink_to(Path(sys.executable).parent / "pylint")
-    else:
-        pylint.write_text(f"#!{sys.executable}\nprint('[]')\n", encoding="utf-8")
-        pylint.chmod(0o755)
+    # LEMUR runs pylint by name, found beside the running python; where trials are forked from a server, it is called there.
+    program = "import sys\nfrom pylint.lint import Run\nRun(sys.argv[1:])\n"
+    if not rating:
+        program = "print('[]')\n"
+        (own / "pylint").mkdir()
+        (own / "pylint" / "__init__.py").touch()
+        (own / "pylint" / "lint.py").write_text("def Run(*_, **options):\n    print('[]')\n", encoding="utf-8")
+    (folder / "bin" / "pylint").write_text(f"#!{python}\n{program}", encoding="utf-8")
+    (folder / "bin" / "pylint").chmod(0o755)
     return python
 
 

@@ -6,12 +6,13 @@ import io
 import math
 import re
 
+from rich.console import Console
+
 from lemur_caption.architecture import default_design
 from lemur_caption.candidate import Candidate, Epoch, Outcome
 from lemur_caption.cli.search_view import LiveTable
-from lemur_caption.search.loop import Event
+from lemur_caption.search.parts import Event
 from lemur_caption.search.settings import Settings
-from rich.console import Console
 
 
 def told(table: LiveTable) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -120,3 +121,27 @@ def test_a_slot_that_cannot_be_made_fails_each_trial_and_blocks_none(monkeypatch
         with pytest.raises(FileNotFoundError):
             executor.submit(Task("Net", JOB, "/nowhere"), lambda epoch: False).result(timeout=60)
     executor.close()
+
+
+SEES = """
+import os
+from pathlib import Path
+from lemur_caption.lemur import runner
+from lemur_caption.lemur.child import compute_environment
+from lemur_caption.lemur.trial import TrialJob
+from lemur_caption.lemur.trial_slot import TrialSlot
+
+os.environ["CUDA_VISIBLE_DEVICES"] = "3,7"
+net = "import os\\nraise RuntimeError('sees ' + os.environ['CUDA_VISIBLE_DEVICES'])\\n"
+job = TrialJob(net, "shapes", "bleu-4", "norm_64", epochs=1, threads=1)
+with TrialSlot(compute_environment(1, "7")) as slot:
+    result = runner.run_trial(job, Path(DATA), what="it", on_epoch=lambda epoch: False, slot=slot)
+print(result.detail)
+"""
+
+
+def test_a_trial_sees_the_gpu_of_its_slot_alone(run, lemur_python, small_shapes, tmp_path):
+    run("register", "--offline", check=True)
+    script = SEES.replace("DATA", repr(str(small_shapes)))
+    done = subprocess.run([lemur_python, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "sees 7" in done.stdout and "3" not in done.stdout.partition("sees")[2], done.stdout + done.stderr

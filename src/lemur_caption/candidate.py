@@ -43,6 +43,11 @@ def short_name(name: str) -> str:
     return f"{head}-{digest[:8]}" if head and len(digest) == 32 else name
 
 
+def printable(text: str) -> str:
+    """A stranger's text on one line, and without what a terminal would take for commands."""
+    return "".join(character if character.isprintable() else "�" for character in " ".join(text.split()))
+
+
 @dataclass
 class Epoch:
     """One epoch as LEMUR measured it. Losses are nats a token, `accuracy` is the metric in [0, 1],

@@ -5,6 +5,15 @@ catches the class, or reads the exit code: 1 where a candidate or the machine fa
 2 where the call itself must change.
 """
 
+import errno
+
+# What a full or read-only disk raises, as `OSError.errno`, and in words.
+DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+}
+
 
 class LemurCaptionError(Exception):
     """Base of every error that lemur-caption raises on purpose."""

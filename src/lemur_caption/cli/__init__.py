@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
 
 import typer
 
-from ..errors import LemurCaptionError
+from ..errors import DISK_ERRORS, LemurCaptionError
 from . import (
     adapt,
     contribute,
@@ -31,11 +30,13 @@ from . import (
     tune,
     validate,
 )
+from .interrupt import EXIT_INTERRUPTED
 
 app = typer.Typer(
     name="lemur-caption",
     help="A language model designs image-captioning Nets, a contract checks them, LEMUR trains and keeps them.",
-    epilog="Start with `lemur-caption demo`. Exit codes: 0 fine, 1 a candidate or the machine failed, 2 wrong use.",
+    epilog="Start with `lemur-caption demo`. Exit codes: 0 fine, 1 a candidate or the machine failed, 2 wrong use, "
+    "130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -64,13 +65,6 @@ app.command()(store.status)
 app.command()(nngpt.alter)
 app.command()(nngpt.prompts)
 
-_DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the disk is read-only",
-}
-INTERRUPTED = 128 + signal.SIGINT
-
 
 def main() -> None:
     """Run the command line. Expected failures are one line on stderr and an exit code, never a traceback."""
@@ -81,16 +75,16 @@ def main() -> None:
     try:
         app()
     except SystemExit as ended:
-        if ended.code == INTERRUPTED:
+        if ended.code == EXIT_INTERRUPTED:
             _say("interrupted; what was stored is kept")
         raise
     except LemurCaptionError as error:
         _say(str(error))
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        if error.errno not in DISK_ERRORS:
             raise
-        _say(f"{_DISK_ERRORS[error.errno]}, so {error.filename or 'a file'} could not be written; free some space")
+        _say(f"{DISK_ERRORS[error.errno]}, so {error.filename or 'a file'} could not be written; free some space")
         sys.exit(1)
 
 

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..candidate import short_name
+from ..candidate import printable, short_name
 from . import options
 from .console import err, out, print_json, progress
+from .interrupt import EXIT_INTERRUPTED, Interrupt
 from .recorded import open_records
-from .report import report as write_report
+from .report import now, stored, write
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from ..experiment.book import Book
     from ..experiment.protocol import Protocol
-    from ..search.loop import Event, Search
+    from ..search.loop import Search
+    from ..search.parts import Event
     from ..search.settings import Settings
-
-EXIT_INTERRUPTED = 130
 
 
 def experiment(
@@ -55,7 +52,7 @@ def experiment(
     folder = find_root(root or Path.cwd())
     protocol = files.read(file, folder / "data")
     store = ApartStore.open(root, offline=offline)
-    check(protocol, store)
+    check(protocol, store, executor)
     book = Book(to, store.lemur.root)
     with progress() as bar:
         if protocol.shapes is not None:
@@ -63,7 +60,6 @@ def experiment(
             render(protocol, store.lemur.data, lambda done: bar.update(task, completed=done))
             bar.remove_task(task)
         watch = _Watch(bar, protocol)
-        signal.signal(signal.SIGINT, watch.interrupt)
         finished = Experiment(protocol, store, book, watch, workers, executor).run()
     _conclude(protocol, book, to, root, json)
     if not finished:
@@ -74,6 +70,7 @@ def experiment(
 def _conclude(protocol: Protocol, book: Book, to: Path, root: Path | None, json: bool) -> None:
     """Write the report over the experiment's runs and the summary, and print the latter."""
     from ..experiment import summary
+    from ..report import build
     from ..report.output import terminal
     from ..report.source import read
 
@@ -81,17 +78,15 @@ def _conclude(protocol: Protocol, book: Book, to: Path, root: Path | None, json:
         begun = {settings: run for settings in protocol.searches if (run := book.find(settings, records)) is not None}
         if not begun:
             return
-        source = read(records, [run.id for run in begun.values()])
+        source = read(records, [run.id for run in begun.values()], stored(root))
     made = {
         settings: summary.found(run, book.seconds(run.run.id))
         for settings, run in zip(begun, source.runs, strict=True)
         if run.state == "finished"
     }
     table = summary.summary(protocol, made)
-    now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    numbers = [str(run.id) for run in begun.values()]
-    write_report(numbers, markdown=to / "report.md", csv=to / "csv", html=to / "report.html", root=root)
-    written = summary.write(to, protocol, table, source, now)
+    files = {"markdown": to / "report.md", "csv": to / "csv", "html": to / "report.html"}
+    written = [*summary.write(to, protocol, table, source, now()), *write(source, build(source), root=root, **files)]
     err.print(f"written: {', '.join(map(str, written))}", markup=False)
     if json:
         runs = {run.id: settings.to_dict() for settings, run in begun.items()}
@@ -106,22 +101,20 @@ class _Watch:
     def __init__(self, bar: Progress, protocol: Protocol) -> None:
         self._bar, self._protocol = bar, protocol
         self._task = bar.add_task("experiment", total=sum(settings.n for settings in protocol.searches))
-        self._search: Search | None = None
+        self._interrupt = Interrupt("the same command goes on later")
         self._number = 0
-        self._told = threading.Event()
 
     @property
     def stopped(self) -> bool:
-        return self._told.is_set()
+        return self._interrupt.stopped
 
-    def begin(self, number: int, settings: Settings, run: int, search: Search) -> None:
-        self._number, self._search = number, search
+    def begin(self, number: int, settings: Settings, run: int, search: Search, ended: int) -> None:
+        self._number = number
         before = sum(earlier.n for earlier in self._protocol.searches[: number - 1])
-        self._bar.update(self._task, completed=before)
+        self._bar.update(self._task, completed=before + ended)
         words = f"search {number} of {len(self._protocol.searches)}, run {run}: {self._protocol.label(settings)}"
         err.print(words, markup=False, style="bold")
-        if self.stopped:
-            search.stop()
+        self._interrupt.watch(search)
 
     def event(self, event: Event) -> None:
         if event.kind != "ended":
@@ -129,21 +122,7 @@ class _Watch:
         candidate = event.candidate
         outcome = candidate.outcome.value if candidate.outcome else ""
         score = f" {candidate.epochs[-1].accuracy:.4f}" if candidate.epochs else ""
-        line = f"{self._number:>3} | {event.index:>3} {short_name(candidate.name)}: {outcome}{score} {candidate.detail}"
-        err.print(line.rstrip(), markup=False)
+        ended = f"{outcome}{score} {printable(candidate.detail)}".rstrip()
+        err.print(f"{self._number:>3} | {event.index:>3} {short_name(candidate.name)}: {ended}", markup=False)
         if event.index >= 0:
             self._bar.advance(self._task)
-
-    def interrupt(self, *_: Any) -> None:
-        """Ctrl-C: what is being trained is finished; a second time it is not."""
-        if not self.stopped:
-            self._told.set()
-            err.print("finishing what is being trained; Ctrl-C again stops at once", style="yellow")
-            if self._search is not None:
-                self._search.stop()
-        else:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            err.print("stopping; the same command goes on later", style="yellow")
-            if self._search is not None:
-                # A handler must not wait for a server that is starting, whose lock this very thread may hold.
-                threading.Thread(target=self._search.abort, daemon=True).start()

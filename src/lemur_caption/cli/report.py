@@ -14,7 +14,9 @@ from .console import err, out, print_json
 from .recorded import open_records, run_number
 
 if TYPE_CHECKING:
-    from ..report import Source, Stored
+    from collections.abc import Sequence
+
+    from ..report import Source, Stored, Table
 
 
 def report(
@@ -37,8 +39,7 @@ def report(
     Prints tables where no file is asked for. Changes nothing, trains nothing, and needs no network.
     """
     from ..report import build
-    from ..report.output import files, terminal
-    from ..report.output.markdown import markdown as as_markdown
+    from ..report.output import terminal
     from ..report.source import read
     from ..report.tables import check_name
 
@@ -46,10 +47,38 @@ def report(
         check_name(table)
     numbers = [run_number(run) for run in runs or []]
     with open_records(root) as records:
-        source = read(records, list(dict.fromkeys(numbers)), _stored(root, table))
+        source = read(records, list(dict.fromkeys(numbers)), stored(root, table))
     tables = build(source, table)
-    made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    written = []
+    written = write(source, tables, markdown=markdown, csv=csv, parquet=parquet, html=html, root=root, data=data)
+    if json:
+        print_json({made_table.name: made_table.to_dict() for made_table in tables})
+    elif written:
+        err.print(f"written: {', '.join(map(str, written))}", markup=False)
+    else:
+        terminal.show(out, source, tables)
+
+
+def now() -> str:
+    """The time that a report says it was made."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def write(
+    source: Source,
+    tables: Sequence[Table],
+    *,
+    markdown: Path | None = None,
+    csv: Path | None = None,
+    parquet: Path | None = None,
+    html: Path | None = None,
+    root: Path | None = None,
+    data: Path | None = None,
+) -> list[Path]:
+    """Write the tables into the files that are wanted; the paths. Raises UsageError where one cannot be written."""
+    from ..report.output import files
+    from ..report.output.markdown import markdown as as_markdown
+
+    written, made = [], now()
     if markdown is not None:
         files.replace(markdown, as_markdown(source, tables, made).encode("utf-8"))
         written.append(markdown)
@@ -62,18 +91,13 @@ def report(
 
         files.replace(html, page(source, tables, made, _folders(source, root, data)).encode("utf-8"))
         written.append(html)
-    if json:
-        print_json({made_table.name: made_table.to_dict() for made_table in tables})
-    elif written:
-        err.print(f"written: {', '.join(map(str, written))}", markup=False)
-    else:
-        terminal.show(out, source, tables)
+    return written
 
 
-def _stored(root: Path | None, table: str | None) -> list[Stored]:
-    """LEMUR's captioning results; none where its database is missing, which a reader does not make.
+def stored(root: Path | None, table: str | None = None) -> list[Stored]:
+    """LEMUR's captioning results, for one table or a whole report.
 
-    Raises StoreError for a database that cannot be read.
+    None where its database is missing, which a reader does not make. Raises StoreError for a database that cannot be read.
     """
     if table not in (None, "best", "lemur"):
         # Importing LEMUR takes seconds.

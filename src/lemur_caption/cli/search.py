@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,15 +11,13 @@ from rich.table import Table
 
 from ..candidate import short_name
 from . import options
-from .console import err, out, print_json
+from .console import out, print_json
+from .interrupt import EXIT_INTERRUPTED, Interrupt
 from .search_view import shown
 
 if TYPE_CHECKING:
     from ..candidate import Candidate
-    from ..search.loop import Search
     from ..search.settings import Settings
-
-EXIT_INTERRUPTED = 130
 
 
 def search(
@@ -82,7 +78,8 @@ def search(
     resume: Annotated[
         str | None,
         typer.Option(
-            help="Go on with the run of this number, or `last`, by its own settings; the other options do not count."
+            help="Go on with the run of this number, or `last`, by its own settings; of the other options "
+            "only those count that say where and how it runs."
         ),
     ] = None,
     root: options.Root = None,
@@ -134,7 +131,7 @@ def search(
         shown(opened.settings, opened.ended) as event,
     ):
         running = opened.search(event)
-        _stop_on_interrupt(running)
+        Interrupt("go on later with --resume").watch(running)
         state = running.run()
     result = opened.summary(running)
     if json:
@@ -143,21 +140,6 @@ def search(
         _table(opened.settings, running.ended)
         _say(result)
     raise typer.Exit(0 if state.value == "finished" else EXIT_INTERRUPTED)
-
-
-def _stop_on_interrupt(running: Search) -> None:
-    def once(*_: Any) -> None:
-        signal.signal(signal.SIGINT, twice)
-        err.print("finishing what is being trained; Ctrl-C again stops at once", style="yellow")
-        running.stop()
-
-    def twice(*_: Any) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        err.print("stopping; go on later with --resume", style="yellow")
-        # A handler must not wait for a server that is starting, whose lock this very thread may hold.
-        threading.Thread(target=running.abort, daemon=True).start()
-
-    signal.signal(signal.SIGINT, once)
 
 
 def _table(settings: Settings, ended: dict[int, Candidate]) -> None:
@@ -181,9 +163,8 @@ def _score(candidate: Candidate) -> float:
 def _say(result: dict[str, Any]) -> None:
     if result["best"] is not None:
         against = ", ".join(f"{name} {score:.4f}" for name, score in result["baselines"].items())
-        out.print(
-            f"best {result['metric']} {result['best']:.4f} ({short_name(result['best_net'])}) against {against}, same budget"
-        )
+        beside = f" against {against}, same budget" if against else ""
+        out.print(f"best {result['metric']} {result['best']:.4f} ({short_name(result['best_net'])}){beside}")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in result["outcomes"].items())
     out.print(
         f"{counts}; {result['seconds']:.0f} s, of which {result['overhead']:.1%} neither training, pylint nor model"

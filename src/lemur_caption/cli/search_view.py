@@ -16,12 +16,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..candidate import short_name
+from ..candidate import printable, short_name
 from .console import err
 
 if TYPE_CHECKING:
     from ..candidate import Candidate
-    from ..search.loop import Event
+    from ..search.parts import Event
     from ..search.settings import Settings
 
 BEST = 5
@@ -46,7 +46,7 @@ def _line(settings: Settings, event: Event) -> str:
     elif event.kind == "checked":
         told = "sound"
     else:
-        told = f"{candidate.outcome.value if candidate.outcome else ''} {candidate.detail}".rstrip()
+        told = f"{candidate.outcome.value if candidate.outcome else ''} {printable(candidate.detail)}".rstrip()
     return f"{event.index:>3} {short_name(candidate.name)}: {told}"
 
 

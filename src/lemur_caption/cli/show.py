@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from ..candidate import printable
 from ..errors import UsageError
 from . import options
 from .console import out, print_json
@@ -41,9 +42,8 @@ def show(
 
 
 def _line(label: str, value: object) -> None:
-    # A response may hold what looks like markup, and what a terminal would take for commands.
-    text = "".join(character if character.isprintable() else "�" for character in str(value))
-    out.print(Text(f"{label:<12} {text}"))
+    # A response may hold what looks like markup.
+    out.print(Text(f"{label:<12} {printable(str(value))}"))
 
 
 def _show_run(run: Run, entries: list[Entry], json: bool) -> None:

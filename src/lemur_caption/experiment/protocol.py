@@ -74,10 +74,11 @@ def _protocol(content: dict[str, Any], path: Path, data: Path) -> Protocol:
     shared = {
         key: _setting(key, value, "[search]") for key, value in _table(content.get("search", {}), "[search]").items()
     }
-    shapes = _shapes(content["shapes"], shared) if "shapes" in content else None
+    grids = [_grid(table) for table in _tables(content.get("vary"))]
+    every = [{key: [value] for key, value in shared.items()}, *grids]
+    shapes = _shapes(content["shapes"], every) if "shapes" in content else None
     if shapes is not None:
         shared["data"] = str(shapes.folder(data).resolve())
-    grids = [_grid(table) for table in _tables(content.get("vary"))]
     searches: list[Settings] = []
     for varied in itertools.chain.from_iterable(map(_combinations, grids)):
         values = shared | varied
@@ -92,13 +93,13 @@ def _protocol(content: dict[str, Any], path: Path, data: Path) -> Protocol:
     return Protocol(title or path.stem, text, tuple(varied_names), tuple(searches), shapes)
 
 
-def _shapes(value: Any, shared: dict[str, Any]) -> Shapes:
+def _shapes(value: Any, settings: list[dict[str, list[Any]]]) -> Shapes:
     table = _table(value, "[shapes]")
     for key in table:
         _known(key, ("train", "val"), "number in [shapes]")
     if missing := {"train", "val"} - table.keys():
         raise UsageError(f"[shapes] lacks `{min(missing)}`; give how many images to render")
-    if "data" in shared or shared.get("dataset", "shapes") != "shapes":
+    if any("data" in each or set(each.get("dataset", ["shapes"])) != {"shapes"} for each in settings):
         raise UsageError("[shapes] renders the data itself; leave out `data`, and `dataset` or [shapes]")
     counts = {key: _of_type(f"[shapes] {key}", count, (int,)) for key, count in table.items()}
     if min(counts.values()) < 1:

@@ -8,18 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol as Interface
 
-from .. import plugins
 from ..dataset.shapes import render_shapes
-from ..generator import load
-from ..lemur import runner
 from ..lemur.store import Store
 from ..search import session
-from ..search.feedback import get_policy
-from ..search.loop import Event, Search
+from ..search.loop import Search
+from ..search.parts import Event
 from ..search.records import Records, RunState
 from ..search.settings import Settings
-from ..search.stopping import Pruning
-from ..strategies import get_strategy
 from .book import Book
 from .protocol import Protocol
 
@@ -49,26 +44,17 @@ class Watch(Interface):
     def stopped(self) -> bool:
         """Whether no further search should begin."""
 
-    def begin(self, number: int, settings: Settings, run: int, search: Search) -> None:
-        """Search `number`, from 1, begins or goes on."""
+    def begin(self, number: int, settings: Settings, run: int, search: Search, ended: int) -> None:
+        """Search `number`, from 1, begins, or goes on after the candidates that have `ended`."""
 
     def event(self, event: Event) -> None:
         """Something has happened in it. Called from several threads."""
 
 
-def check(protocol: Protocol, store: Store) -> None:
-    """Say what is wrong with any of the searches before hours have gone into the first.
-
-    Raises UsageError for unknown names, and GeneratorError for a language model that is not installed.
-    """
-    for spec in dict.fromkeys(settings.llm for settings in protocol.searches):
-        load(spec, plugins.generators())
+def check(protocol: Protocol, store: Store, executor: str) -> None:
+    """Say what is wrong with any of the searches before hours have gone into the first; see `session.check`."""
     for settings in protocol.searches:
-        runner.check_names(store, settings.dataset, settings.transform, settings.metric)
-        get_strategy(settings.strategy)
-        store.net_source(settings.baseline)
-        get_policy(settings.feedback, settings.seed, settings.size, settings.n)
-        Pruning(settings.pruner)
+        session.check(store, settings, executor)
 
 
 def render(protocol: Protocol, data: Path, progress: Callable[[int], None]) -> None:
@@ -101,7 +87,6 @@ class Experiment:
             with Records.open(self.store.lemur.root) as records:
                 before = self.book.find(settings, records)
             if before is not None and before.state is RunState.FINISHED:
-                self.book.add(before.id, settings)
                 finished += 1
             else:
                 finished += self._search(number, settings, None if before is None else str(before.id))
@@ -119,7 +104,7 @@ class Experiment:
                 self.watch.event(event)
 
             search = opened.search(note)
-            self.watch.begin(number, settings, opened.run, search)
+            self.watch.begin(number, settings, opened.run, search, opened.ended)
             state = search.run()
             self.book.spent(opened.run, before + time.monotonic())
         return state is RunState.FINISHED

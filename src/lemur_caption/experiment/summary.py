@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..report import Column, RecordedRun, Source, Table, build
 from ..report.output.files import replace, write_csv
-from ..report.output.markdown import escaped
+from ..report.output.markdown import escaped, grid
 from ..report.source import Net
 from ..report.statistics import mean, median
 from ..report.table import Row, Value, text
@@ -33,7 +33,11 @@ class Found:
 
     @property
     def wins(self) -> bool:
-        return self.best is not None and all(self.best > score for score in self.baselines.values())
+        return (
+            self.best is not None
+            and bool(self.baselines)
+            and all(self.best > score for score in self.baselines.values())
+        )
 
     def ratio(self, baseline: str) -> float | None:
         score = self.baselines.get(baseline)
@@ -158,14 +162,10 @@ def write(folder: Path, protocol: Protocol, table: Table, source: Source, made: 
 def markdown(protocol: Protocol, table: Table, source: Source, made: str) -> str:
     """The table with what was asked, when, by which versions and on what machine."""
     table = compact(table)
-    columns = table.columns
-    lines = [[escaped(column.label) for column in columns]]
-    lines += [["---:" if column.numeric else "---" for column in columns]]
-    lines += [[escaped(text(row[column.key], column.kind)) for column in columns] for row in table.rows]
     runs = build(source, "runs")[0].rows
     facts = [f"- Made {made} from the runs {', '.join(str(row['run']) for row in runs)}."]
     for what, key in (("Budget", "budget"), ("Versions", "versions"), ("Machine", "machine")):
         facts += [f"- {what}: {escaped(str(value))}" for value in dict.fromkeys(row[key] for row in runs)]
     parts = [f"# {escaped(protocol.title)}", escaped(protocol.text, code=True)]
-    parts += ["\n".join(facts), "\n".join(f"| {' | '.join(line)} |" for line in lines), escaped(table.note, code=True)]
+    parts += ["\n".join(facts), grid(table.columns, table.rows), escaped(table.note, code=True)]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -48,7 +48,9 @@ def _check(record: Any, epoch: str) -> None:
         raise TamperedError(f"epoch {epoch} is no record of LEMUR's")
     values = [value for key, value in record.items() if key != "train_stat"] + list(record["train_stat"].values())
     accuracy = record.get("accuracy")
-    plain = all(map(_storable, values))
+    losses = [record["train_stat"].get(key) for key in ("train_loss", "test_loss")]
+    numbers = [record.get("duration_seconds", 0.0), *(loss for loss in losses if loss is not None)]
+    plain = all(map(_storable, values)) and all(isinstance(number, (int, float)) for number in numbers)
     if not plain or not isinstance(accuracy, (int, float)) or not 0 <= accuracy < math.inf or "uid" not in record:
         raise TamperedError(f"epoch {epoch} holds other values than LEMUR stores")
 

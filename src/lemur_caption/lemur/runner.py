@@ -6,7 +6,6 @@ files as they appear, and puts each finished epoch into the real store with LEMU
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import time
@@ -18,7 +17,7 @@ from typing import Any
 from ..candidate import Epoch, Outcome
 from ..contract import sandbox
 from ..dataset import coco
-from ..errors import DatasetError, StoreError, TrialError, UsageError
+from ..errors import DISK_ERRORS, DatasetError, StoreError, TrialError, UsageError
 from . import structure, weights
 from .child import Child, running
 from .epoch_files import POLL_SECONDS, TamperedError, as_epoch, epoch_records
@@ -124,6 +123,8 @@ def run_trial(
         except (TamperedError, weights.NotPlainError) as error:
             result = TrialResult(Outcome.RUNTIME_ERROR, f"the Net tampered with its trial: {error}", epochs)
     result.seconds = time.monotonic() - started
+    if slot is not None and result.stages:
+        result.stages["quality"] += slot.rating_seconds()
     return result
 
 
@@ -148,7 +149,7 @@ def _follow(job: TrialJob, scratch: Path, child: Child, epochs: list[Epoch], on_
     """Hand on epochs as LEMUR finishes them and add them to `epochs`, until the child ends; True where one was to be the last."""
     while True:
         ended = child.ended
-        while len(epochs) < job.epochs and (record := _epoch_record(scratch, len(epochs) + 1)) is not None:
+        while len(epochs) < job.epochs and (record := _epoch_record(scratch, len(epochs) + 1, job)) is not None:
             epoch = as_epoch(len(epochs) + 1, record)
             epochs.append(epoch)
             if on_epoch(epoch) and len(epochs) < job.epochs:
@@ -158,10 +159,16 @@ def _follow(job: TrialJob, scratch: Path, child: Child, epochs: list[Epoch], on_
         time.sleep(POLL_SECONDS)
 
 
-def _epoch_record(scratch: Path, epoch: int) -> dict[str, Any] | None:
+def _epoch_record(scratch: Path, epoch: int, job: TrialJob) -> dict[str, Any] | None:
     """LEMUR's record of an epoch, or None while its file is missing or half-written. Raises TamperedError."""
     trials = epoch_records(scratch / "stat" / f"{epoch}.json")
-    return trials[0] if trials is not None else None
+    if trials is None:
+        return None
+    numbers = (trials[0].get(name) for name in ("lr", "momentum", "batch"))
+    # LEMUR's writer opens the transform's file by this name.
+    if trials[0].get("transform") != job.transform or not all(isinstance(number, (int, float)) for number in numbers):
+        raise TamperedError(f"epoch {epoch} tells of other hyperparameters than it was given")
+    return trials[0]
 
 
 def _conclude(scratch: Path, finished: sandbox.Finished, epochs: list[Epoch], job: TrialJob) -> TrialResult:
@@ -185,10 +192,12 @@ def _outcome(scratch: Path, finished: sandbox.Finished, epochs: list[Epoch], job
             return failed(result, epochs)
         described = _left(scratch / "samples.json")
         ended = TrialResult(Outcome.TRAINED, str(described["unread"])[:LONGEST], epochs, int(described["parameters"]))
+        if not 0 <= int(described["parameters"]) < 1 << 63:
+            raise ValueError("parameters are a count")
         ended.flops, ended.parts = structure.checked(described["flops"], described["parts"])
         ended.quality, ended.samples = float(result["quality"]), [dict(sample) for sample in described["samples"]]
         ended.stages = {str(stage): float(seconds) for stage, seconds in result["seconds"].items()}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise TamperedError(f"its result cannot be read ({type(error).__name__})") from error
     if len(epochs) < job.epochs:
         raise TamperedError(f"it ends well after {len(epochs)} of {job.epochs} epochs")
@@ -206,11 +215,7 @@ def failed(result: dict[str, Any], epochs: list[Epoch]) -> TrialResult:
     for kind in (DatasetError, StoreError):
         if error in {kind.__name__, *(sub.__name__ for sub in kind.__subclasses__())}:
             raise kind(message)
-    if (
-        result["errno"] in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-        or "No space left" in message
-        or "disk is full" in message
-    ):
+    if result["errno"] in DISK_ERRORS or "No space left" in message or "disk is full" in message:
         raise TrialError(f"the disk is full or read-only ({message}); free some space and train again")
     if error in ("OutOfMemoryError", "MemoryError") or "can't allocate memory" in message:
         return TrialResult(Outcome.OUT_OF_MEMORY, message, epochs)

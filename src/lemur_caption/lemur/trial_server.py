@@ -10,6 +10,7 @@ import gc
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..contract.sandbox import forkserver, syscalls
 from ..contract.sandbox.limits import Policy
 from ..contract.sandbox.supervise import Protections, supervise
 from . import trial
+from .trial_slot import RATING
 
 
 def _warm_up() -> None:
@@ -35,6 +37,12 @@ def _warm_up() -> None:
     from . import compat, loading  # noqa: F401
     from .structure import run  # noqa: F401
 
+    # It reads this but once, when it is imported; in the trials the folder is the same.
+    os.environ["PYLINTHOME"] = str(Path("pylint").absolute())
+    started = time.monotonic()
+    compat.rate_here(str(Path(__file__).parents[1] / "lemur_files" / "nn" / "CaptionLSTM.py"))
+    # Beside the folder, which is emptied before each trial.
+    Path("..", RATING).write_text(str(time.monotonic() - started), encoding="utf-8")
     syscalls.library()
     # A trial's threads start in the trial: a forked process has none of its parent's.
     torch.set_num_threads(1)

@@ -22,6 +22,8 @@ from ..errors import TrialError
 from .root import pin_root
 
 PREFIX = "lemur-caption-slot-"
+# The seconds that the server, when it started, spent on having pylint read torch.
+RATING = "rating-seconds"
 
 
 class TrialSlot:
@@ -58,6 +60,15 @@ class TrialSlot:
         with contextlib.suppress(OSError):
             open_up(self.folder)
         shutil.rmtree(self._home, ignore_errors=True)
+
+    def rating_seconds(self) -> float:
+        """What LEMUR's rating has cost the server since this was last asked: it is nobody's overhead, and paid but once."""
+        told = self._home / RATING
+        if not told.exists():
+            return 0.0
+        seconds = float(told.read_text(encoding="utf-8"))
+        told.unlink()
+        return seconds
 
     def kill(self) -> None:
         """End the server and the trial under way, and start no other; safe from another thread."""

@@ -5,59 +5,27 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..candidate import Candidate, Epoch, Outcome
+from ..candidate import Candidate, Outcome
 from ..contract import ContractReport
 from ..errors import LemurCaptionError
-from ..generator.base import Generator, batch_size
-from ..strategies import Request, Strategy
+from ..generator.base import batch_size
+from ..strategies import Request
+from . import baselines
 from .duplicates import DuplicateFinder
-from .executors import Executor, Task
-from .feedback import Policy
-from .records import Records, RunState, State
+from .executors import Task
+from .parts import Event, Parts
+from .records import RunState, State
 from .settings import Settings
 from .stopping import Pruning
 from .training import Training
 
 if TYPE_CHECKING:
     from ..lemur.runner import TrialResult
-    from ..lemur.store import Store
-
-# The hand-made Nets that every search is measured against, under the same budget.
-BASELINES = ("CaptionLSTM", "CaptionTransformer")
-# A trial that takes so many times the slower baseline's time is stopped.
-PATIENCE_WITH_TRIALS = 10
-SHORTEST_TIMEOUT = 120.0
-LONGEST_EPOCH = 3600.0
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something to show: `kind` is `checked`, `epoch` or `ended`."""
-
-    kind: str
-    index: int
-    candidate: Candidate
-    epoch: Epoch | None = None
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a search is made of."""
-
-    store: Store
-    records: Records
-    generator: Generator
-    strategy: Strategy
-    pool: Sequence[tuple[str, str]]
-    check: Callable[[str], ContractReport]
-    executor: Executor
-    policy: Policy
-    data: str
 
 
 class Search:
@@ -68,7 +36,7 @@ class Search:
     """
 
     def __init__(self, run: int, settings: Settings, parts: Parts, report: Callable[[Event], None]) -> None:
-        self.number, self.settings, self.parts, self._report = run, settings, parts, report
+        self.number, self.settings, self.parts, self.report = run, settings, parts, report
         self._changed = threading.Condition()
         self._ended: dict[int, Candidate] = {}
         self._asked = 0
@@ -135,7 +103,7 @@ class Search:
             elif len(candidate.epochs) == self.settings.epochs:
                 # Killed between its last epoch and its end, or while its hyperparameters were being tuned.
                 Training(self, index, candidate, candidate.epochs).resume()
-            elif index >= 0:
+            elif index >= 0 and not self._stopping.is_set():
                 self._submit(index, candidate)
         skip = getattr(self.parts.generator, "skip", None)
         if skip is not None:
@@ -148,58 +116,28 @@ class Search:
     # --- the baselines ------------------------------------------------------------------------------------------------
 
     def _train_baselines(self) -> None:
-        for index, name in self.baselines.items():
-            if index not in self._ended:
+        for index, name in baselines.names(self.settings).items():
+            if index not in self._ended and not self._stopping.is_set():
                 source = self.parts.store.net_source(name)
                 baseline = Candidate(name=name, family="hand-made", source=source, seed=self.settings.seed)
-                baseline.design = self._baseline_design(name)
+                baseline.design = baselines.design(self.settings, name)
                 self._note_design(index, baseline)
                 self._submit(index, baseline)
         wait(self._futures)
 
-    def _baseline_design(self, name: str) -> dict[str, Any] | None:
-        from ..architecture import baseline_design
-
-        settings = self.settings
-        design = baseline_design(name, settings.size, settings.lr, settings.momentum)
-        return design.model_dump(mode="json") if design is not None and settings.strategy == "design" else None
-
-    @property
-    def baselines(self) -> dict[int, str]:
-        """The hand-made Nets of this run, by index: the one to start from first."""
-        names = dict.fromkeys([self.settings.baseline, *BASELINES])
-        return {-1 - place: name for place, name in enumerate(names)}
-
     def _baseline(self) -> tuple[str, str, float | None]:
         candidate = self._ended[-1]
         return candidate.name, candidate.source, candidate.epochs[-1].accuracy if candidate.epochs else None
-
-    def best_baseline(self) -> float | None:
-        scores = [c.epochs[-1].accuracy for i, c in self._ended.items() if i < 0 and self.whole(c)]
-        return max(scores, default=None)
-
-    def whole(self, candidate: Candidate) -> bool:
-        """Whether it has trained well to its last epoch, so that its metric compares with others'."""
-        success = candidate.outcome is not None and candidate.outcome.success
-        return success and len(candidate.epochs) == self.settings.epochs
-
-    def timeout(self) -> float:
-        """Seconds that a trial may take: what was asked for, else by the baselines once they have trained."""
-        if self.settings.timeout_seconds is not None:
-            return self.settings.timeout_seconds
-        trained = [c.seconds for i, c in self._ended.items() if i < 0 and c.outcome and c.outcome.success]
-        took = [sum(seconds.values()) - seconds.get("tuning", 0.0) for seconds in trained]
-        # LEMUR itself stops an epoch's training after half an hour; its evaluation comes on top.
-        return max(SHORTEST_TIMEOUT, PATIENCE_WITH_TRIALS * max(took)) if took else self.settings.epochs * LONGEST_EPOCH
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
     def _produce(self) -> None:
         parts = self.parts
         known = parts.store.captioning_nets()
-        recorded = [(c.name, c.source) for i, c in self._everything() if i >= 0 and c.outcome is not Outcome.DUPLICATE]
+        every = self._everything()
+        recorded = [(c.name, c.source) for i, c in every if i >= 0 and c.outcome is not Outcome.DUPLICATE]
         self._finder = DuplicateFinder([*known, *recorded], examine=lambda source: parts.check(source).fingerprint)
-        names = {name for name, _ in known} | {c.name for _, c in self._everything()}
+        names = {name for name, _ in known} | {c.name for _, c in every}
         try:
             made = parts.strategy(parts.generator, self._requests(), parts.pool, self._check, known=names)
             for index, candidate in zip(itertools.count(self._asked), made, strict=False):
@@ -279,7 +217,7 @@ class Search:
             self.end(index, candidate)
             return
         self.parts.records.save(self.number, index, candidate, State.CHECKED)
-        self._report(Event("checked", index, candidate))
+        self.report(Event("checked", index, candidate))
         self._submit(index, candidate)
 
     # --- training -----------------------------------------------------------------------------------------------------
@@ -301,7 +239,13 @@ class Search:
             threads=settings.threads,
         )
         training = Training(self, index, candidate)
-        task = Task(candidate.name, job, self.parts.data, self.timeout(), training.tune if settings.tune else None)
+        task = Task(
+            candidate.name,
+            job,
+            self.parts.data,
+            baselines.timeout(settings, self.ended),
+            training.tune if settings.tune else None,
+        )
         future = self.parts.executor.submit(task, training.epoch)
         done: Future[None] = Future()
         self._futures.append(done)
@@ -319,10 +263,7 @@ class Search:
         with self._changed:
             self._ended[index] = candidate
             self._changed.notify_all()
-        self._report(Event("ended", index, candidate))
-
-    def report_epoch(self, index: int, candidate: Candidate, epoch: Epoch) -> None:
-        self._report(Event("epoch", index, candidate, epoch))
+        self.report(Event("ended", index, candidate))
 
     def wake(self) -> None:
         """Have who waits for a candidate's end look again."""

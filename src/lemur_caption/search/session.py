@@ -15,9 +15,11 @@ from ..contract.validator import ValidatorPool
 from ..errors import UsageError
 from ..generator import load
 from ..strategies import get_strategy
+from . import baselines
 from .executors import Executor, LocalExecutor
 from .feedback import get_policy
-from .loop import Event, Parts, Search
+from .loop import Search
+from .parts import Event, Parts
 from .records import Records, RunState, State
 from .settings import Settings
 from .stopping import Pruning
@@ -30,18 +32,18 @@ EXECUTORS = ("local", "ray")
 
 @dataclass
 class Opened:
-    """A run that is claimed by this process, and the parts that it works with."""
+    """A run that is claimed by this process, and the parts that it works with. `before` are the indexes that had ended."""
 
     run: int
     settings: Settings
     parts: Parts
     started: float
+    before: frozenset[int]
 
     @property
     def ended(self) -> int:
         """How many candidates had ended when the run was interrupted; 0 for a new run."""
-        states = self.parts.records.states(self.run)
-        return sum(index >= 0 and state is State.ENDED for index, state in states.items())
+        return sum(index >= 0 for index in self.before)
 
     def search(self, report: Callable[[Event], None]) -> Search:
         return Search(self.run, self.settings, self.parts, report)
@@ -50,25 +52,53 @@ class Opened:
         """What a person wants to know of a run at its end.
 
         `best` is the best generated Net's metric after the last epoch, None where none has trained; `overhead` the share of
-        the workers' time that went neither into epochs nor into LEMUR's code-quality pass, the contract's checks included.
+        the workers' time in this session that went neither into epochs nor into LEMUR's code-quality pass, the contract's
+        checks included.
         """
-        ended = search.ended
-        full = [c for i, c in ended.items() if i >= 0 and search.whole(c)]
-        best = max(full, key=lambda c: c.epochs[-1].accuracy, default=None)
+        settings, ended = self.settings, search.ended
+        full = {i: c for i, c in sorted(ended.items()) if baselines.whole(settings, c)}
+        best = max((c for i, c in full.items() if i >= 0), key=lambda c: c.epochs[-1].accuracy, default=None)
         seconds = time.monotonic() - self.started
-        spent = sum(c.seconds.get("check", 0.0) + c.seconds.get("overhead", 0.0) for c in ended.values())
+        new = [c for i, c in ended.items() if i not in self.before]
+        spent = sum(c.seconds.get("check", 0.0) + c.seconds.get("overhead", 0.0) for c in new)
         return {
             "run": self.run,
             "state": self.parts.records.run(self.run).state.value,
-            "metric": self.settings.metric,
+            "metric": settings.metric,
             "best": best.epochs[-1].accuracy if best else None,
             "best_net": best.name if best else None,
-            "baselines": {c.name: c.epochs[-1].accuracy for i, c in sorted(ended.items()) if i < 0 and c.epochs},
+            "baselines": {c.name: c.epochs[-1].accuracy for i, c in full.items() if i < 0},
             "outcomes": dict(Counter(c.outcome.value for i, c in ended.items() if i >= 0 and c.outcome)),
             "seconds": seconds,
             "overhead": spent / (seconds * self.parts.executor.workers),
             "records": str(self.parts.records.path),
         }
+
+
+def check(store: Store, settings: Settings, executor: str) -> None:
+    """Say what is wrong with a search before anything has been done for it.
+
+    Raises UsageError for unknown names and what does not go together, GeneratorError for a language model that is not
+    installed.
+    """
+    from ..architecture.space import choices
+    from ..lemur import runner
+
+    runner.check_names(store, settings.dataset, settings.transform, settings.metric)
+    store.net_source(settings.baseline)
+    get_strategy(settings.strategy)
+    choices(settings.size)
+    get_policy(settings.feedback, settings.seed, settings.size, settings.n)
+    Pruning(settings.pruner)
+    load(settings.llm, plugins.generators())
+    if executor not in EXECUTORS:
+        raise UsageError(f"unknown executor '{executor}'; known: {', '.join(EXECUTORS)}")
+    if settings.tune and executor != "local":
+        raise UsageError(
+            "--tune works on this machine alone; leave it out, and use `lemur-caption tune` on what is best"
+        )
+    if settings.tune and settings.batch & (settings.batch - 1):
+        raise UsageError(f"LEMUR's Optuna trials have batches of a power of two, and the batch is {settings.batch}")
 
 
 @contextlib.contextmanager
@@ -84,21 +114,13 @@ def opened(store: Store, settings: Settings, resume: str | None, executor: str, 
         run = None if resume is None else _resumable(records, resume)
         if run is not None:
             settings = Settings.from_dict(dict(records.run(run).settings))
+        check(store, settings, executor)
         from ..lemur import runner
 
-        runner.check_names(store, settings.dataset, settings.transform, settings.metric)
         folder = runner.prepare_data(store, settings.dataset, Path(settings.data) if settings.data else None)
-        strategy = get_strategy(settings.strategy)
-        # What is wrong is said before there is a run.
-        Pruning(settings.pruner)
-        store.net_source(settings.baseline)
         policy = get_policy(settings.feedback, settings.seed, settings.size, settings.n)
-        generator = load(settings.llm, plugins.generators())
+        generator, strategy = load(settings.llm, plugins.generators()), get_strategy(settings.strategy)
         pool = store.snippet_pool(Path(settings.nets) if settings.nets else None)
-        if settings.tune and executor != "local":
-            raise UsageError(
-                "--tune works on this machine alone; leave it out, and use `lemur-caption tune` on what is best"
-            )
         trials = stack.enter_context(contextlib.closing(_executor(executor, workers, settings.threads)))
         validators = stack.enter_context(ValidatorPool())
         if run is None:
@@ -106,7 +128,8 @@ def opened(store: Store, settings: Settings, resume: str | None, executor: str, 
         stack.enter_context(records.claim(run, "search"))
         parts = Parts(store, records, generator, strategy, pool, validators.validate, trials, policy, str(folder))
         try:
-            yield Opened(run, settings, parts, started)
+            before = frozenset(index for index, state in records.states(run).items() if state is State.ENDED)
+            yield Opened(run, settings, parts, started, before)
         except BaseException as error:
             records.finish_run(run, RunState.STOPPED if isinstance(error, KeyboardInterrupt) else RunState.FAILED)
             raise
@@ -129,8 +152,6 @@ def _resumable(records: Records, resume: str) -> int:
 def _executor(kind: str, workers: int, threads: int) -> Executor:
     if kind == "local":
         return LocalExecutor(workers, threads)
-    if kind == "ray":
-        from .executors.ray_cluster import RayExecutor
+    from .executors.ray_cluster import RayExecutor
 
-        return RayExecutor(workers, threads)
-    raise UsageError(f"unknown executor '{kind}'; known: {', '.join(EXECUTORS)}")
+    return RayExecutor(workers, threads)

@@ -16,7 +16,8 @@ class Settings:
     """The settings of a run; how many workers train, and where, is not among them.
 
     `n` candidates are asked for, each trained for `epochs`. `lag`: candidate i is asked for when all up to i - lag have
-    ended, and learns from those alone, so the same settings give the same candidates however many workers train.
+    ended (a model that likes batches has a lag of at least a batch), and learns from those alone, so the same settings give
+    the same candidates however many workers train.
     `budget_seconds` ends the search early; `timeout_seconds` bounds one trial, by default ten times the slower baseline.
     `tune` trials with hyperparameters that Optuna draws follow each Net's first, and the best trial counts.
     `data`, `nets`: see the command line's options of that name.
@@ -50,12 +51,15 @@ class Settings:
     timeout_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("n", "epochs", "batch", "lag"):
+        for name in ("n", "epochs", "batch", "lag", "threads"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; give 1 or more")
         for name in ("snippets", "seed", "temperature", "repairs", "tune"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; give 0 or more")
+        for name in ("budget_seconds", "timeout_seconds"):
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise UsageError(f"{name} is {value}; give more than 0 seconds")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..candidate import Candidate, Epoch, Outcome
+from . import baselines
+from .parts import Event
 from .records import State
 from .stopping import Stop, gone_wrong
 
@@ -41,7 +43,7 @@ class Training:
                 candidate.name, candidate.source, settings.dataset, settings.metric, epoch.epoch, epoch.prm
             )
         search.parts.records.save(search.number, self._index, candidate, State.TRAINING)
-        search.report_epoch(self._index, candidate, epoch)
+        search.report(Event("epoch", self._index, candidate, epoch))
         self._stop = gone_wrong(candidate.epochs)
         if self._stop is None and self._index >= 0:
             self._stop = search.pruning.report(self._index, epoch)
@@ -49,46 +51,67 @@ class Training:
 
     def tune(self, result: TrialResult, device: str | None) -> TrialResult:
         """The best of a Net's trials, once Optuna's have been made too; a Net that has not trained gets none."""
-        if result.outcome is Outcome.TRAINED and len(result.epochs) == self._search.settings.epochs:
-            started = time.monotonic()
-            result.epochs, result.detail = self._tuned(result.epochs, device)
-            result.stages["tuning"] = time.monotonic() - started
-            result.seconds += result.stages["tuning"]
+        search, candidate = self._search, self._candidate
+        exploded = self._stop is not None and not self._stop.outcome.success
+        if result.outcome is not Outcome.TRAINED or exploded or len(result.epochs) < search.settings.epochs:
+            return result
+        # What is known by now must not be lost where the tuning, which takes long, is interrupted.
+        self._take_over(result)
+        search.parts.records.save(
+            search.number, self._index, candidate, State.TRAINING, quality=result.quality, samples=result.samples
+        )
+        started = time.monotonic()
+        result.epochs, missing = self._tuned(result.epochs, device)
+        result.detail = "; ".join(filter(None, (result.detail, missing)))
+        result.stages["tuning"] = time.monotonic() - started
+        result.seconds += result.stages["tuning"]
         return result
 
     def _tuned(self, epochs: list[Epoch], device: str | None) -> tuple[list[Epoch], str]:
         from ..lemur.epoch_files import as_epoch
-        from ..lemur.stored_trials import stored_trials
+        from ..lemur.stored_trials import StoredTrial, stored_trials
         from ..lemur.tuning import TuneJob, tune
 
         search, settings, name = self._search, self._search.settings, self._candidate.name
-        # LEMUR draws powers of two.
-        batch = 1 << (settings.batch.bit_length() - 1)
+        store = search.parts.store
+
+        def found() -> list[StoredTrial]:
+            """Optuna's trials of the Net, whole and under this budget: its own of an earlier run serve as well."""
+            trials = stored_trials(store, name, settings.dataset, settings.metric)
+            budget = settings.transform, settings.batch
+            return [
+                trial
+                for trial in trials
+                if trial.counts(settings.epochs)
+                and (trial.hyperparameters.get("transform"), trial.hyperparameters.get("batch")) == budget
+            ]
+
+        everything = stored_trials(store, name, settings.dataset, settings.metric)
+        others = sum(trial.counts(settings.epochs) for trial in everything) - len(found())
         job = TuneJob(
             name=name,
             source=self._candidate.source,
             dataset=settings.dataset,
             metric=settings.metric,
-            trials=settings.tune,
+            trials=settings.tune + others,
             epochs=settings.epochs,
             transforms=(settings.transform,),
             lr=LEARNING_RATES,
-            batch=(batch, batch),
+            batch=(settings.batch, settings.batch),
             seed=settings.seed,
             threads=settings.threads,
         )
         tuned = tune(
-            search.parts.store,
+            store,
             job,
             data=Path(search.parts.data),
-            timeout_seconds=search.timeout() * settings.tune,
+            timeout_seconds=baselines.timeout(settings, search.ended) * settings.tune,
             device=device,
             stopped=search.aborted.is_set,
         )
+        numbers = range(1, settings.epochs + 1)
         # Those of an interrupted run are in the store alone.
-        found = stored_trials(search.parts.store, name, settings.dataset, settings.metric)
-        drawn = [trial.epochs for trial in found if trial.counts(settings.epochs)]
-        trials = [[as_epoch(number, each[number]) for number in range(1, settings.epochs + 1)] for each in drawn]
+        trials = [[as_epoch(number, trial.epochs[number]) for number in numbers] for trial in found()]
         best = max([epochs, *trials], key=lambda trial: trial[-1].accuracy)
         missing = f"{len(trials)} of {settings.tune} Optuna trials: {tuned.detail}" if tuned.detail else ""
         return best, missing
@@ -98,10 +121,12 @@ class Training:
         search, candidate = self._search, self._candidate
         outcome, detail = Outcome.TRAINED, ""
         wrong = gone_wrong(candidate.epochs)
-        if wrong is not None:
+        if wrong is not None and not wrong.outcome.success:
             outcome, detail = wrong.outcome, wrong.reason
         elif search.settings.tune:
             candidate.epochs, detail = self._tuned(candidate.epochs, None)
+            if search.aborted.is_set():
+                return
         self._end(outcome, detail, candidate.epochs)
         search.end(self._index, candidate)
 
@@ -121,20 +146,25 @@ class Training:
             done.set_result(None)
 
     def _conclude(self, result: TrialResult) -> None:
-        search, candidate = self._search, self._candidate
+        self._take_over(result)
+        outcome, detail = result.outcome, result.detail
+        short = len(result.epochs) < self._search.settings.epochs
+        # A Net that explodes in its last epoch has not trained, though nothing had to be stopped.
+        if self._stop is not None and (short or not self._stop.outcome.success):
+            outcome, detail = self._stop.outcome, self._stop.reason
+        self._end(outcome, detail, result.epochs)
+
+    def _take_over(self, result: TrialResult) -> None:
+        """What the trial told of the Net beside its epochs."""
+        candidate = self._candidate
         candidate.parameters, candidate.flops, candidate.parts = result.parameters, result.flops, result.parts
         candidate.seconds |= result.stages
         if result.stages:
             candidate.seconds["overhead"] = result.seconds - sum(result.stages.values())
-        outcome, detail = result.outcome, result.detail
-        # A Net that explodes in its last epoch has not trained, though nothing had to be stopped.
-        if self._stop is not None and (len(result.epochs) < search.settings.epochs or not self._stop.outcome.success):
-            outcome, detail = self._stop.outcome, self._stop.reason
-        self._end(outcome, detail, result.epochs)
 
     def _end(self, outcome: Outcome, detail: str, epochs: list[Epoch]) -> None:
         search = self._search
         whole = len(epochs) == search.settings.epochs
-        baseline = search.best_baseline() if whole and self._index >= 0 else None
+        baseline = baselines.best(search.settings, search.ended) if whole and self._index >= 0 else None
         self._candidate.finish(outcome, detail, epochs, baseline)
         search.pruning.ended(self._index, epochs, not whole)

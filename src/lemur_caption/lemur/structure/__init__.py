@@ -36,9 +36,14 @@ def checked(flops: Any, parts: Any) -> tuple[int | None, Parts | None]:
     if flops is None and parts is None:
         return None, None
     plain = isinstance(parts, dict) and all(
-        key in PARTS and (value is None or isinstance(value, int) or (isinstance(value, str) and len(value) <= _LONGEST_TEXT))
+        key in PARTS
+        and (
+            value is None
+            or (isinstance(value, int) and 0 <= value < 2**63)
+            or (isinstance(value, str) and len(value) <= _LONGEST_TEXT)
+        )
         for key, value in parts.items()
-    )  # fmt: skip
+    )
     if not plain or not isinstance(flops, int) or isinstance(flops, bool) or not 0 <= flops < 2**63:
         raise ValueError("FLOPs are a count, and parts are known names with short values")
     return flops, parts

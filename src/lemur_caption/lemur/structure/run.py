@@ -15,6 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from . import flops
 from .recording import SOFTMAXES, Op, Recording, Recurrent, Value
 
+# A Net that runs more than any captioning Net is not worth the memory that a record of it takes.
+MOST_OPERATORS = 20_000
 _KINDS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
 
 
@@ -76,6 +78,8 @@ class _Recorder(TorchDispatchMode):
 
     def _add(self, function: Any, args: Any, inputs: tuple[Value, ...], outputs: list[torch.Tensor]) -> None:
         ops = self.recording.ops
+        if len(ops) >= MOST_OPERATORS:
+            raise RuntimeError(f"it runs more than {MOST_OPERATORS:,} operators")
         index, before = len(ops), 1 << len(ops)
         for value in inputs:
             if value.producer >= 0:

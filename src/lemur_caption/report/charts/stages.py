@@ -9,7 +9,7 @@ from ..table import Row, Table, text
 from .bars import Bar, Piece, bars
 from .svg import Chart, Tags, drawing
 
-_STYLES = ("model", "check", "training", "quality", "overhead")
+_STYLES = ("model", "check", "training", "quality", "tuning", "overhead")
 _MOST = 16
 
 

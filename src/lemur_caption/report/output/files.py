@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import DISK_ERRORS, UsageError
 from ..table import Table, Value
 
 
@@ -67,7 +67,8 @@ def _write(folder: Path, tables: Sequence[Table], kind: str, write: Callable[[Ta
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file in one step, so that nobody ever reads half of it. Raises UsageError where it cannot be written."""
+    """Write a file in one step, so that nobody ever reads half of it. Raises UsageError where it cannot be written,
+    and OSError where the disk has no room."""
     try:
         handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
@@ -80,4 +81,7 @@ def replace(path: Path, content: bytes) -> None:
             Path(scratch).unlink(missing_ok=True)
             raise
     except OSError as error:
+        if error.errno in DISK_ERRORS:
+            # No fault of the call's; the command line says it.
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise UsageError(f"the file {path} cannot be written ({error.strerror}); choose another place") from error

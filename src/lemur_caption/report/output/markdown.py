@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..source import Source
-from ..table import Table, shortened, text
+from ..table import Column, Row, Table, shortened, text
 from .command import command
 
 MOST_ROWS = 50
@@ -28,16 +28,21 @@ def markdown(source: Source, tables: Sequence[Table], made: str) -> str:
         if not shown:
             parts.append("None.")
             continue
-        lines = [_line(escaped(column.label) for column in columns)]
-        lines.append(_line("---:" if column.numeric else "---" for column in columns))
-        for row in shown:
-            lines.append(_line(escaped(shortened(text(row[c.key], c.kind), _LONGEST_CELL)) for c in columns))
-        parts.append("\n".join(lines))
+        parts.append(grid(columns, shown))
         if len(shown) < len(table.rows):
             parts.append(f"{len(table.rows) - len(shown)} more rows: the command above prints all.")
         if table.note:
             parts.append(escaped(table.note, code=True))
     return "\n\n".join(parts) + "\n"
+
+
+def grid(columns: Sequence[Column], rows: Iterable[Row]) -> str:
+    """A table's heading and rows."""
+    lines = [_line(escaped(column.label) for column in columns)]
+    lines.append(_line("---:" if column.numeric else "---" for column in columns))
+    for row in rows:
+        lines.append(_line(escaped(shortened(text(row[c.key], c.kind), _LONGEST_CELL)) for c in columns))
+    return "\n".join(lines)
 
 
 def _runs(source: Source) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...candidate import printable
 from ..source import Source
 from ..table import Column, Row, Table, shortened, text
 from .command import command
@@ -88,8 +89,3 @@ def _draw(console: Console, title: str, columns: Sequence[Column], rows: Sequenc
         cells = (printable(text(row[column.key], column.kind)) for column in columns)
         drawn.add_row(*(Text(cell if whole else shortened(cell, _LONGEST_CELL)) for cell in cells))
     console.print(drawn)
-
-
-def printable(value: str) -> str:
-    """On one line, and without what a terminal would take for commands."""
-    return "".join(character if character.isprintable() else "�" for character in " ".join(value.split()))

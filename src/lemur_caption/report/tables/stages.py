@@ -11,6 +11,7 @@ _MEANING = {
     "check": "the contract checks",
     "training": "LEMUR trains and evaluates",
     "quality": "LEMUR rates the code with pylint",
+    "tuning": "Optuna's trials",
     "overhead": "the rest of a trial",
 }
 

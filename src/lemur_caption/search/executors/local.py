@@ -37,11 +37,11 @@ class LocalExecutor:
         devices = gpus()
         self._workers = workers or len(devices) or max(1, cores() // threads)
         self._threads = threads
-        self._places: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        # A place is a GPU, or None, and the slot that was made for it; a slot is made when it is first needed.
+        self._places: queue.SimpleQueue[tuple[str | None, TrialSlot | None]] = queue.SimpleQueue()
         for place in range(self._workers):
-            self._places.put(devices[place % len(devices)] if devices else None)
+            self._places.put((devices[place % len(devices)] if devices else None, None))
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="trial")
-        self._slots: dict[str, list[TrialSlot]] = {}
         self._all: list[TrialSlot] = []
         self._cancelled = False
 
@@ -57,34 +57,29 @@ class LocalExecutor:
 
         if self._cancelled:
             raise CancelledError
-        place = self._places.get()
+        device, slot = self._places.get()
         try:
-            slot = self._slot(place)
-            try:
-                result = runner.run_trial(
-                    task.job,
-                    Path(task.data),
-                    what=f"the trial of {task.name}",
-                    timeout_seconds=task.timeout_seconds,
-                    on_epoch=on_epoch,
-                    slot=slot,
-                )
-                return task.then(result, place) if task.then is not None else result
-            finally:
-                self._slots.setdefault(str(place), []).append(slot)
+            slot = slot or self._slot(device)
+            result = runner.run_trial(
+                task.job,
+                Path(task.data),
+                what=f"the trial of {task.name}",
+                timeout_seconds=task.timeout_seconds,
+                on_epoch=on_epoch,
+                slot=slot,
+            )
+            return task.then(result, device) if task.then is not None else result
         finally:
-            self._places.put(place)
+            self._places.put((device, slot))
             if self._cancelled:
                 # Whatever came of it came of being killed.
                 raise CancelledError
 
-    def _slot(self, place: str | None) -> TrialSlot:
+    def _slot(self, device: str | None) -> TrialSlot:
         from ...lemur.child import compute_environment
         from ...lemur.trial_slot import TrialSlot
 
-        if free := self._slots.get(str(place)):
-            return free.pop()
-        slot = TrialSlot(compute_environment(self._threads, place))
+        slot = TrialSlot(compute_environment(self._threads, device))
         self._all.append(slot)
         if self._cancelled:
             slot.kill()

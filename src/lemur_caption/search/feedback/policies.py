@@ -115,7 +115,7 @@ class ArchivePolicy(FeedbackPolicy):
 
 
 class EffectsPolicy(FeedbackPolicy):
-    """Changes a parent's design in one or two fields, those that promise most, and leaves one or two more to the model.
+    """Changes a parent's design in one or two fields, those that promise most, and leaves up to two more to the model.
 
     The promise is a draw from a model of the scores (see `effects`), which learns from every design that trained, and from
     those that failed in training as if they had reached the worst score. What leads to a known design is drawn anew.
