@@ -141,7 +141,7 @@ def test_a_wrong_name_in_the_last_search_is_told_before_the_first(tmp_path: Path
     store = SimpleNamespace(materialize=lambda kind, name: None, net_source=lambda name: "")
     head = '[search]\nllm = "random"\n' if name != "llm" else ""
     with pytest.raises(UsageError, match=value):
-        check(protocol(f'{head}[vary]\n{name} = ["{good[name]}", "{value}"]', tmp_path), store)
+        check(protocol(f'{head}[vary]\n{name} = ["{good[name]}", "{value}"]', tmp_path), store, "local")
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------

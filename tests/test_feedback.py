@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import statistics
 from collections.abc import Callable
@@ -40,6 +41,13 @@ def past(count: int, seed: int = 1) -> list[Finished]:
     return [trained(index, rng.uniform(0.3, 0.6), random_design(rng)) for index in range(count)]
 
 
+def completions(plan: Any) -> list[dict[str, Any]]:
+    """Every design that the language model may answer to a plan that leaves it at most a few values."""
+    fields = {name: value if isinstance(value, tuple) else (value,) for name, value in plan.pinned.items()}
+    combinations = itertools.product(*fields.values())
+    return [Design(**dict(zip(fields, values, strict=True))).model_dump(mode="json") for values in combinations]
+
+
 def exploiting(policy: Policy, finished: list[Finished], start: int = 100) -> Any:
     """The first plan from `start` on that builds on the past."""
     return next(plan for plan in (policy.plan(index, finished) for index in range(start, start + 200)) if plan.parents)
@@ -70,7 +78,7 @@ def test_the_share_of_exploration_falls(name: str) -> None:
     for index in (0, 1, 4, 7, 30):
         plans = [get_policy(name, seed, candidates=16).plan(index, finished) for seed in range(200)]
         shares.append(sum(plan.exploration for plan in plans) / 200)
-    assert 0.4 < shares[0] < 0.6 and shares[0] > shares[2] > shares[3] and shares[4] < 0.2, shares
+    assert 0.15 < shares[0] < 0.35 and shares[0] > shares[2] > shares[3] and shares[4] < 0.12, shares
 
 
 @pytest.mark.parametrize("name", STEERED)
@@ -97,11 +105,13 @@ def test_a_step_leads_to_a_design_that_is_new() -> None:
     finished, policy = [trained(0, 0.6, default_design())], get_policy("effects")
     plans = [plan for index in range(60) if (plan := policy.plan(index + 10, finished, [design])).pinned]
     assert len(plans) > 40
-    assert not any(plan.pinned.items() <= design.items() for plan in plans)
+    answers = [answer for plan in plans for answer in completions(plan)]
+    assert len(answers) > 1.5 * len(plans), "the model has a say"
+    assert all(0 < sum(answer[name] != design[name] for name in design) <= 4 for answer in answers), "a small step"
     # What has been tried since is left alone, in training or not.
-    tried = [design | dict(plan.pinned) for plan in plans]
+    tried = answers[:20]
     again = [plan for index in range(60) if (plan := policy.plan(index + 10, finished, [design, *tried])).pinned]
-    assert not any(plan.pinned.items() <= known.items() for plan in again for known in tried)
+    assert not any(answer in tried for plan in again for answer in completions(plan))
 
 
 @pytest.mark.parametrize("name", STEERED)
@@ -116,7 +126,7 @@ def test_what_is_built_on(name: str) -> None:
     # The schema of pinned fields is one of designs, and leaves the language model something to say.
     schema = json_schema("pocket", plan.pinned)["properties"]
     open_fields = [field for field, choice in schema.items() if len(choice["enum"]) > 1]
-    assert 1 <= len(open_fields) <= 3, open_fields
+    assert len(open_fields) <= 2, open_fields
     Design(**{field: choice["enum"][0] for field, choice in schema.items()})
 
 
@@ -134,7 +144,8 @@ def test_designs_recorded_before_a_field_was_added_are_built_on(name: str) -> No
         assert candidate.design is not None
         del candidate.design["resolution"]
     plans = [get_policy(name, seed).plan(100, finished) for seed in range(30)]
-    pinned = [plan.pinned["resolution"] for plan in plans if "resolution" in plan.pinned]
+    given = [plan.pinned["resolution"] for plan in plans if "resolution" in plan.pinned]
+    pinned = [value for values in given for value in (values if isinstance(values, tuple) else (values,))]
     assert pinned and set(pinned) <= ({"coarse"} if name == "archive" else {"coarse", "fine"})
 
 
@@ -145,7 +156,7 @@ def test_better_nets_have_more_children() -> None:
     plans = [get_policy("archive", seed).plan(50, finished) for seed in range(300)]
     counts = [sum(plan.parents == (elite.index,) for plan in plans) for elite in best]
     assert counts == sorted(counts, reverse=True) and counts[0] > 3 * counts[-1], counts
-    assert sum(count > 0 for count in counts) >= 3, f"others have some too: {counts}"
+    assert sum(count > 0 for count in counts) >= 2, f"others have some too: {counts}"
 
 
 def test_an_elite_of_every_kind_survives() -> None:
@@ -232,8 +243,8 @@ def simulated(name: str, seed: int, landscape: Callable[[dict[str, Any]], float]
     policy, rng, finished = get_policy(name, seed, candidates=24), random.Random(seed), []
     for index in range(24):
         plan = policy.plan(index, finished)
-        drawn = random_design(rng).model_dump()
-        design = Design(**(drawn | dict(plan.pinned)))
+        schema = json_schema("pocket", plan.pinned)["properties"]
+        design = Design(**{field: rng.choice(choice["enum"]) for field, choice in schema.items()})
         finished.append(trained(index, landscape(design.model_dump()) + rng.gauss(0, 0.02), design))
     return max(landscape(candidate.design or {}) for _, candidate in finished)
 

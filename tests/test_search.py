@@ -18,6 +18,7 @@ from lemur_caption.architecture import json_schema, random_design
 from lemur_caption.candidate import Candidate, Epoch, Outcome
 from lemur_caption.dataset.shapes import render_shapes
 from lemur_caption.generator.replay import Replay
+from lemur_caption.search import baselines
 from lemur_caption.search.feedback import get_policy
 from lemur_caption.search.loop import Search
 from lemur_caption.search.records import Records
@@ -150,10 +151,10 @@ def test_a_resumed_run_bounds_its_trials_by_the_baselines_as_a_new_one_does(tmp_
             records.save(number, index, baseline, "ended")
         parts = SimpleNamespace(records=records, generator=Replay(answers))
         search = Search(number, Settings(), parts, lambda event: None)
-        assert search._timeout() is None
+        assert baselines.timeout(Settings(), search.ended) == 3 * 3600.0
         search._resume()
-        assert search._timeout() == 300.0
-        assert Search(number, Settings(timeout_seconds=7.0), parts, lambda event: None)._timeout() == 7.0
+        assert baselines.timeout(Settings(), search.ended) == 300.0
+        assert baselines.timeout(Settings(timeout_seconds=7.0), search.ended) == 7.0
 
 
 @pytest.mark.parametrize("feedback", ["effects", "archive"])

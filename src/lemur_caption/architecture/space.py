@@ -32,13 +32,16 @@ def choices(size: str = "pocket") -> dict[str, tuple[Any, ...]]:
 def json_schema(size: str = "pocket", pinned: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """A JSON schema of the designs of one size: enumerations alone, every field required, none other allowed.
 
-    `pinned` fields have one value each. Raises UsageError for an unknown field, and for a value that is not in the space.
+    `pinned` fields have the one value that they are given, or the few of a tuple. Raises UsageError for an unknown field,
+    and for a value that is not in the space.
     """
     fields = choices(size)
-    for name, value in pinned.items():
-        if value not in fields.get(name, ()):
-            raise UsageError(f"{name} {value!r} is not in the space of {size} designs")
-        fields[name] = (value,)
+    for name, given in pinned.items():
+        values = given if isinstance(given, tuple) else (given,)
+        for value in values:
+            if value not in fields.get(name, ()):
+                raise UsageError(f"{name} {value!r} is not in the space of {size} designs")
+        fields[name] = values
     return {
         "type": "object",
         "properties": {name: {"enum": list(values)} for name, values in fields.items()},

@@ -27,7 +27,8 @@ class Plan:
 
     `parents` are indices of finished candidates. `baseline` replaces the search's own where it is not None. `examples` are
     Nets that trained well, in words, with their metric; `avoid` are lines on what went wrong lately. `pinned` are fields of a
-    design that the language model is not to choose. `exploration`: the candidate owes nothing to earlier ones.
+    design that the language model is not to choose, or to choose among the values of a tuple. `exploration`: the candidate
+    owes nothing to earlier ones.
     """
 
     exploration: bool

@@ -19,10 +19,9 @@ from .plan import Baseline, Finished, Plan, Policy, failed_in_training, score
 
 EXAMPLES = 3
 MOST_OPEN = 2
-MOST_CHANGED = 2
 # How often a step away from a parent is drawn anew that leads to a design which there is already.
 DRAWS = 50
-GREED = 2.0
+GREED = 4.0
 
 
 class IndependentPolicy:
@@ -43,8 +42,8 @@ class FeedbackPolicy(ABC):
     seed: int = 0
     size: str = "pocket"
     candidates: int = 16
-    most: float = 0.5
-    least: float = 0.1
+    most: float = 0.25
+    least: float = 0.05
 
     def __post_init__(self) -> None:
         if self.candidates < 1 or not 0 <= self.least <= self.most <= 1:
@@ -115,10 +114,11 @@ class ArchivePolicy(FeedbackPolicy):
 
 
 class EffectsPolicy(FeedbackPolicy):
-    """Changes a parent's design in one or two fields, those that promise most, and leaves up to two more to the model.
+    """Changes a parent's design in the field that promises most, and offers the model a second change, to take or to leave.
 
     The promise is a draw from a model of the scores (see `effects`), which learns from every design that trained, and from
     those that failed in training as if they had reached the worst score. What leads to a known design is drawn anew.
+    Small steps did best in simulations on some hundred designs that had been trained.
     """
 
     def step(
@@ -130,22 +130,16 @@ class EffectsPolicy(FeedbackPolicy):
     ) -> dict[str, Any]:
         designs, scores = _experience(past, self.size)
         for _ in range(DRAWS):
-            step = self._step(start, draw_effects(designs, scores, self.fields, rng), rng)
+            effects = draw_effects(designs, scores, self.fields, rng)
+            best = {name: max(values, key=values.__getitem__) for name, values in effects.items()}
+            gains = {name: values[best[name]] - values[start[name]] for name, values in effects.items()}
+            first, second = sorted(gains, key=lambda name: -gains[name])[:2]
+            changed = {**start, first: best[first]}
             # A change of a field that means nothing beside the others is none: `_complete` undoes it.
-            settled = {name: value for name, value in _complete({**start, **step}).items() if name in step}
+            settled = {name: value for name, value in _complete(changed).items() if name != second}
             if not any(settled.items() <= design.items() for design in known):
                 break
-        return step
-
-    def _step(
-        self, start: Mapping[str, Any], effects: Mapping[str, Mapping[Any, float]], rng: random.Random
-    ) -> dict[str, Any]:
-        best = {name: max(values, key=values.__getitem__) for name, values in effects.items()}
-        gains = {name: values[best[name]] - values[start[name]] for name, values in effects.items()}
-        promising = sorted(gains, key=lambda name: -gains[name])[: rng.randint(1, MOST_CHANGED)]
-        free = set(self.open(rng)) - set(promising)
-        changed = {**start, **{name: best[name] for name in promising}}
-        return {name: value for name, value in changed.items() if name not in free}
+        return {**changed, second: tuple(dict.fromkeys((start[second], best[second])))}
 
 
 def _experience(past: Sequence[Finished], size: str) -> tuple[list[dict[str, Any]], list[float]]:
