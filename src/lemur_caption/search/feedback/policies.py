@@ -18,9 +18,11 @@ from .effects import draw_effects
 from .plan import Baseline, Finished, Plan, Policy, failed_in_training, score
 
 EXAMPLES = 3
+# Fields that `archive` leaves to the language model.
 MOST_OPEN = 2
-# How often a step away from a parent is drawn anew that leads to a design which there is already.
+# How often `effects` draws a step anew that leads to a design which there is already.
 DRAWS = 50
+# How many times as likely, as a power of e, a parent is that is one standard deviation of the scores better than another.
 GREED = 4.0
 
 
@@ -87,10 +89,6 @@ class FeedbackPolicy(ABC):
     ) -> dict[str, Any]:
         """The fields of the next design that are settled, given the parent's design; the model chooses the others."""
 
-    def open(self, rng: random.Random) -> list[str]:
-        """The few fields, one to MOST_OPEN, that the language model chooses. The size is never one of them."""
-        return rng.sample(list(self.fields), rng.randint(1, MOST_OPEN))
-
     @property
     def fields(self) -> dict[str, tuple[Any, ...]]:
         """The fields in which designs of this size differ, with their values."""
@@ -109,7 +107,7 @@ class ArchivePolicy(FeedbackPolicy):
         known: Sequence[Mapping[str, Any]],
         rng: random.Random,
     ) -> dict[str, Any]:
-        free = self.open(rng)
+        free = rng.sample(list(self.fields), rng.randint(1, MOST_OPEN))
         return {name: value for name, value in start.items() if name not in free}
 
 
@@ -163,7 +161,7 @@ def _complete(design: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_score(best: Sequence[Elite], past: Sequence[Finished], rng: random.Random) -> Elite:
-    """A parent by a softmax of the scores, GREED over their standard deviation being its inverse temperature."""
+    """A parent by a softmax of the scores; see GREED."""
     reached = [value for _, candidate in past if (value := score(candidate)) is not None]
     spread = statistics.pstdev(reached) or 1.0
     return rng.choices(best, weights=[math.exp(GREED * (elite.score - best[0].score) / spread) for elite in best])[0]
