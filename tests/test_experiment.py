@@ -198,7 +198,7 @@ def test_finished_searches_are_skipped_and_begun_ones_resumed(tmp_path: Path, mo
                 records.finish_run(run, state)
                 return state
 
-            yield SimpleNamespace(run=run, search=lambda report: SimpleNamespace(run=search))
+            yield SimpleNamespace(run=run, ended=0, search=lambda report: SimpleNamespace(run=search))
 
     monkeypatch.setattr(session, "opened", opened)
     seeds = one.searches
