@@ -277,7 +277,7 @@ def test_a_net_that_forges_epoch_files_is_found_out(tmp_path: Path, forge: Calla
     folder.mkdir(parents=True)
     forge(folder / "1.json")
     with pytest.raises(TamperedError, match="epoch 1 cannot be read"):
-        _follow(job, tmp_path, Ended(), lambda epochs: pytest.fail("nothing to keep"))  # type: ignore[arg-type]
+        _follow(job, tmp_path, Ended(), lambda epochs: pytest.fail("nothing to keep"), lambda: False)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

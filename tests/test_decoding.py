@@ -31,7 +31,7 @@ class Given(torch.nn.Module):
 
 def net_of(kind, vocabulary=17, images=6):
     """An untrained Net in float64, where no two words are equally likely, and numbered images that it tells apart."""
-    torch.manual_seed(5)
+    torch.manual_seed(7)
     if isinstance(kind, str):
         net = load(BASELINES[kind], vocabulary=vocabulary)
     else:

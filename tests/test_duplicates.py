@@ -125,7 +125,7 @@ CHANGES: dict[str, Callable[[str], str]] = {
     "label smoothing": replaced("ignore_index=PAD)", "ignore_index=PAD, label_smoothing=0.1)"),
     "activation": replaced("nn.ReLU(inplace=True)", "nn.GELU()"),
     "operator": replaced("self.body(features) + self.shortcut", "self.body(features) - self.shortcut"),
-    "initialization": replaced("kaiming_normal_", "kaiming_uniform_"),
+    "initialization": replaced("0.02 * torch.randn(", "0.1 * torch.randn("),
     "longest caption": replaced("MAX_LENGTH = 20", "MAX_LENGTH = 19"),
     "layers in another order": replaced(
         "nn.BatchNorm2d(outputs),\n        nn.ReLU(inplace=True),",

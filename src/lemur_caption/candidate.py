@@ -45,7 +45,9 @@ def short_name(name: str) -> str:
 
 def printable(text: str) -> str:
     """A stranger's text on one line, and without what a terminal would take for commands."""
-    return "".join(character if character.isprintable() else "�" for character in " ".join(text.split()))
+    return "".join(
+        character if character.isprintable() else "�" for character in " ".join(text.expandtabs(1).splitlines())
+    )
 
 
 @dataclass
