@@ -115,8 +115,6 @@ def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
     assert len(pages) > 15
     for page in pages:
         for target in Loaded(page).loads - {""}:
-            if target.startswith("data:"):
-                continue
             parts = urlsplit(target)
             assert not parts.scheme and not parts.netloc, f"{page.name} loads {target}"
             local = site / parts.path.lstrip("/") if parts.path.startswith("/") else page.parent / unquote(parts.path)

@@ -43,7 +43,10 @@ class Interrupt:
         self._stop()
 
     def _stop(self) -> None:
-        if self._search is not None and self._times:
+        if self._search is None:
+            return
+        if self._times == 1:
+            self._search.stop()
+        elif self._times > 1:
             # A handler must not wait for a server that is starting, whose lock this very thread may hold.
-            act = self._search.stop if self._times == 1 else self._search.abort
-            threading.Thread(target=act, daemon=True).start()
+            threading.Thread(target=self._search.abort, daemon=True).start()

@@ -191,9 +191,10 @@ def _outcome(scratch: Path, finished: sandbox.Finished, epochs: list[Epoch], job
         if result["error"]:
             return failed(result, epochs)
         described = _left(scratch / "samples.json")
-        ended = TrialResult(Outcome.TRAINED, str(described["unread"])[:LONGEST], epochs, int(described["parameters"]))
-        if not 0 <= int(described["parameters"]) < 1 << 63:
+        parameters = int(described["parameters"])
+        if not 0 <= parameters < 1 << 63:
             raise ValueError("parameters are a count")
+        ended = TrialResult(Outcome.TRAINED, str(described["unread"])[:LONGEST], epochs, parameters)
         ended.flops, ended.parts = structure.checked(described["flops"], described["parts"])
         ended.quality, ended.samples = float(result["quality"]), [dict(sample) for sample in described["samples"]]
         ended.stages = {str(stage): float(seconds) for stage, seconds in result["seconds"].items()}

@@ -26,7 +26,7 @@ from .epoch_files import POLL_SECONDS, TamperedError, as_epoch, epoch_records
 from .loading import TASK
 from .runner import check_names, log_tail, prepare_data
 from .store import Store
-from .stored_trials import stored_trials, trial_key
+from .stored_trials import StoredTrial, stored_trials, trial_key
 
 # What of the package folder the checkout has its own of, and what is nothing to import.
 _OWN = ("nn", "stat", "__pycache__")
@@ -93,20 +93,22 @@ def tune(
     data: Path | None = None,
     timeout_seconds: float | None = None,
     device: str | None = None,
+    counts: Callable[[StoredTrial], bool] = lambda trial: True,
     on_trial: Callable[[list[Epoch]], object] = lambda epochs: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Tuned:
     """Train `job` until the store has `job.trials` trials of `job.epochs` epochs of it; each is stored as it ends.
 
-    `timeout_seconds` is for all of this call, `device` the GPU for it. Once `stopped`, what is under way is killed. A trial
-    that fails is made up for as long as another one ends well. Raises UsageError for an unknown dataset, metric or
-    transform, DatasetError, StoreError, and TrialError where the disk has no room.
+    Of Optuna's whole trials that are there already, those count that `counts` says. `timeout_seconds` is for all of this
+    call, `device` the GPU for it. Once `stopped`, what is under way is killed. A trial that fails is made up for as long as
+    another one ends well. Raises UsageError for an unknown dataset, metric or transform, DatasetError, StoreError, and
+    TrialError where the disk has no room.
     """
     for transform in job.transforms:
         check_names(store, job.dataset, transform, job.metric)
     folder = prepare_data(store, job.dataset, data)
     found = stored_trials(store, job.name, job.dataset, job.metric)
-    tuned = Tuned(sum(trial.counts(job.epochs) for trial in found))
+    tuned = Tuned(sum(trial.counts(job.epochs) and counts(trial) for trial in found))
     deadline = time.monotonic() + timeout_seconds if timeout_seconds else None
 
     def keep(epochs: list[Epoch]) -> None:

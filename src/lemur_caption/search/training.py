@@ -75,25 +75,17 @@ class Training:
         search, settings, name = self._search, self._search.settings, self._candidate.name
         store = search.parts.store
 
-        def found() -> list[StoredTrial]:
-            """Optuna's trials of the Net, whole and under this budget: its own of an earlier run serve as well."""
-            trials = stored_trials(store, name, settings.dataset, settings.metric)
-            budget = settings.transform, settings.batch
-            return [
-                trial
-                for trial in trials
-                if trial.counts(settings.epochs)
-                and (trial.hyperparameters.get("transform"), trial.hyperparameters.get("batch")) == budget
-            ]
+        def ours(trial: StoredTrial) -> bool:
+            """Whether a trial has this search's budget; one that another search made serves as well."""
+            chosen = trial.hyperparameters
+            return (chosen.get("transform"), chosen.get("batch")) == (settings.transform, settings.batch)
 
-        everything = stored_trials(store, name, settings.dataset, settings.metric)
-        others = sum(trial.counts(settings.epochs) for trial in everything) - len(found())
         job = TuneJob(
             name=name,
             source=self._candidate.source,
             dataset=settings.dataset,
             metric=settings.metric,
-            trials=settings.tune + others,
+            trials=settings.tune,
             epochs=settings.epochs,
             transforms=(settings.transform,),
             lr=LEARNING_RATES,
@@ -107,11 +99,14 @@ class Training:
             data=Path(search.parts.data),
             timeout_seconds=baselines.timeout(settings, search.ended) * settings.tune,
             device=device,
+            counts=ours,
             stopped=search.aborted.is_set,
         )
         numbers = range(1, settings.epochs + 1)
         # Those of an interrupted run are in the store alone.
-        trials = [[as_epoch(number, trial.epochs[number]) for number in numbers] for trial in found()]
+        stored = stored_trials(store, name, settings.dataset, settings.metric)
+        whole = [trial for trial in stored if trial.counts(settings.epochs) and ours(trial)]
+        trials = [[as_epoch(number, trial.epochs[number]) for number in numbers] for trial in whole]
         best = max([epochs, *trials], key=lambda trial: trial[-1].accuracy)
         missing = f"{len(trials)} of {settings.tune} Optuna trials: {tuned.detail}" if tuned.detail else ""
         return best, missing
