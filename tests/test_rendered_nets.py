@@ -283,3 +283,27 @@ def test_full_designs_train_on_one_small_image(resolution):
     net = build(Design(**fields | {"resolution": resolution}))
     images, captions = batch(torch.Generator().manual_seed(0), 1)
     assert 0.0 < net.learn([(images, captions)])[1] < 20.0
+
+
+def test_an_epoch_ends_with_the_mean_of_its_last_steps():
+    made = case(with_fields())
+    batches = [(made.images, made.captions)] * 14
+    step, seen = made.net.optimizer.step, []
+
+    def recorded():
+        step()
+        seen.append([weight.detach().clone() for weight in made.net.parameters()])
+
+    made.net.optimizer.step = recorded
+    made.net.learn(batches[:4])
+    # Few steps count alike, and the weights that the epoch began with not at all.
+    for weight, *steps in zip(made.net.parameters(), *seen, strict=True):
+        torch.testing.assert_close(weight, torch.stack(steps).mean(dim=0))
+    seen.clear()
+    made.net.learn(batches)
+    # From the tenth step on, each step has a tenth of the mean.
+    for weight, *steps in zip(made.net.parameters(), *seen, strict=True):
+        mean = torch.stack(steps[:10]).mean(dim=0)
+        for later in steps[10:]:
+            mean = 0.9 * mean + 0.1 * later
+        torch.testing.assert_close(weight, mean, rtol=1e-4, atol=1e-6)
