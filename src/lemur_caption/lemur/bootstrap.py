@@ -18,7 +18,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import StoreError
-from .root import Lemur, connect, pin_root, quiet
+from ..quiet import quiet
+from .root import Lemur, connect, pin_root
 
 _MAKE_SCHEMA = "from ab.nn.util.db.Init import init_db; init_db()"
 _DOWNLOAD = "from ab.nn.util.hf.DB_from_HF import db_from_hf; db_from_hf()"

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import StoreError
+from ..quiet import quiet
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,6 @@ class Lemur:
     @property
     def data(self) -> Path:
         return self.root / "data"
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Drop what LEMUR prints, so that a program can read our stdout. Exceptions pass through."""
-    with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink):
-        yield
 
 
 def lemur_version() -> str:

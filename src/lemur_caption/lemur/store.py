@@ -8,10 +8,11 @@ from typing import Any
 
 from ..errors import StoreError, UsageError
 from ..prompt.pool import MOST_NETS, released_pool, spread, torchvision_pool
+from ..quiet import quiet
 from . import registry
 from .bootstrap import ensure_database
 from .loading import TASK
-from .root import Lemur, attach, connect, quiet
+from .root import Lemur, attach, connect
 
 
 def _enumerate(names: set[str], most: int = 24) -> str:
