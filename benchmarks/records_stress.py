@@ -19,8 +19,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from lemur_caption.candidate import Candidate, Epoch, Outcome, SourcePass
-from lemur_caption.lemur.root import quiet
 from lemur_caption.lemur.store import Store
+from lemur_caption.quiet import quiet
 from lemur_caption.search.records import Records, State
 
 EPOCHS = (1, 2, 3)

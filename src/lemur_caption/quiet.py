@@ -10,11 +10,10 @@ import contextlib
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
-_STREAMS = ("stdout", "stderr")
 _lock = threading.Lock()
-_within = dict.fromkeys(_STREAMS, 0)  # how many contexts hold each stream, in all threads
+_within = {"stdout": 0, "stderr": 0}  # how many contexts hold each stream, in all threads
 _local = threading.local()
 
 
@@ -36,7 +35,7 @@ class _Filtered:
 
 
 @contextlib.contextmanager
-def quiet(*names: str) -> Iterator[None]:
+def quiet(*names: Literal["stdout", "stderr"]) -> Iterator[None]:
     """Drop what this thread writes to the streams of these names, `stdout` by default. Exceptions pass through.
 
     What a child process or code below Python writes is not touched.
