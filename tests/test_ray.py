@@ -57,17 +57,17 @@ with session.opened(store, settings, None, "ray", 0) as opened:
 
     stopped, failed = trial(store.net_source("CaptionLSTM"), True), trial("class Net: pass", False)
     workers = executor.workers
-print(json.dumps([state.value, workers, told, stopped, failed]))
+with open(sys.argv[3], "w") as result:  # stdout is Ray's, which tells of the dead node whenever it notices
+    json.dump([state.value, workers, told, stopped, failed], result)
 ray.shutdown()
 cluster.shutdown()
 """
 
 
-def call(*command: object) -> str:
+def call(*command: object) -> None:
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "RAY_DEDUP_LOGS": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 def recorded(root: Path) -> dict[int, tuple[object, ...]]:
@@ -88,12 +88,12 @@ def test_a_cluster_searches_as_this_machine_does_and_a_dead_node_loses_nothing(l
     for number in range(N):
         (answers / f"{number}.txt").write_text(random_design(rng).model_dump_json(), encoding="utf-8")
     settings = {"llm": f"replay:{answers}", "data": str(data), "n": N, "epochs": EPOCHS, "snippets": 1}
-    cluster, here = tmp_path / "cluster", tmp_path / "here"
-    told = json.loads(call(lemur_python, "-c", PROGRAM, cluster, json.dumps(settings)).splitlines()[-1])
+    cluster, here, result = tmp_path / "cluster", tmp_path / "here", tmp_path / "result.json"
+    call(lemur_python, "-c", PROGRAM, cluster, json.dumps(settings), result)
     options = [part for name, value in settings.items() for part in (f"--{name}", value)]
     call(lemur_python, "-m", "lemur_caption", "search", "--offline", "--workers", "1", "--root", here, *options)
 
-    state, workers, epochs, stopped, failed = told
+    state, workers, epochs, stopped, failed = json.loads(result.read_text(encoding="utf-8"))
     assert (state, workers) == ("finished", 2)
     assert recorded(cluster) == recorded(here)
     assert sorted(recorded(cluster)) == [-2, -1, *range(N)]

@@ -87,6 +87,31 @@ def test_a_search_ends_every_candidate_and_keeps_all_of_it(command, tmp_path):
     assert again["outcomes"] == {"duplicate": ANSWERS - 1, "no_code": 1}
 
 
+CHATTY = """
+import sys, threading
+from lemur_caption.cli import app
+from lemur_caption.generator.replay import Replay
+
+answer = Replay.generate
+
+def generate(self, *arguments):
+    threading.Thread(target=print, args=("a node has died",)).start()
+    return answer(self, *arguments)
+
+Replay.generate = generate
+app(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_what_other_packages_print_does_not_come_between_the_results(command):
+    python, _, _, *arguments = command
+    done = run([python, "-c", CHATTY, *arguments], "--n", "1")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["state"] == "finished"
+    assert "a node has died" in done.stderr
+
+
 @pytest.mark.slow
 def test_a_killed_search_goes_on_where_it_was(lemur_python):
     script = REPOSITORY / "benchmarks" / "search_kills.py"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +19,13 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 def print_json(value: Any) -> None:
     """Plain JSON, never coloured or wrapped."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@contextlib.contextmanager
+def stdout_for_results() -> Iterator[None]:
+    """Send to stderr what other packages print meanwhile, in any thread: Ray tells on stdout that a node has died."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def progress() -> Progress:

@@ -9,7 +9,7 @@ import typer
 
 from ..candidate import printable, short_name
 from . import options
-from .console import err, out, print_json, progress
+from .console import err, out, print_json, progress, stdout_for_results
 from .interrupt import EXIT_INTERRUPTED, Interrupt
 from .recorded import open_records
 from .report import now, stored, write
@@ -54,7 +54,7 @@ def experiment(
     store = ApartStore.open(root, offline=offline)
     check(protocol, store, executor)
     book = Book(to, store.lemur.root)
-    with progress() as bar:
+    with stdout_for_results(), progress() as bar:
         if protocol.shapes is not None:
             task = bar.add_task("rendering shapes", total=protocol.shapes.train + protocol.shapes.val)
             render(protocol, store.lemur.data, lambda done: bar.update(task, completed=done))

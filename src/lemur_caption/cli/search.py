@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ..candidate import short_name
 from . import options
-from .console import out, print_json
+from .console import out, print_json, stdout_for_results
 from .interrupt import EXIT_INTERRUPTED, Interrupt
 from .search_view import shown
 
@@ -127,6 +127,7 @@ def search(
             replace(settings, budget_seconds=limit) if isinstance(limit, float) else replace(settings, n=min(n, limit))
         )
     with (
+        stdout_for_results(),
         session.opened(store, settings, resume, executor, workers) as opened,
         shown(opened.settings, opened.ended) as event,
     ):
