@@ -177,9 +177,12 @@ def test_an_elite_of_every_kind_survives() -> None:
 @pytest.mark.parametrize(
     ("source", "kind"),
     [
-        ("nn.LSTM(8, 8) ; ResidualBlock()", ("lstm", "residual")),
-        ("nn.TransformerDecoder(x); InvertedResidual()", ("transformer", "mbconv")),
-        ("nn.GRUCell(2, 2); nn.Conv2d(3, 8, 3)", ("gru", "convolution")),
+        ("class Net:\n    part = nn.LSTM(8, 8), nn.Conv2d(3, 8, 3)\n", ("lstm", "convolution")),
+        (
+            "class Net:\n    part = nn.TransformerDecoder(x), nn.Conv2d(8, 8, 3, groups=8), nn.SiLU()\n",
+            ("transformer", "mbconv"),
+        ),
+        ("class ResidualLSTM: ...\nclass Net:\n    part = ResidualLSTM()\n", ("other", "other")),
         ("", ("other", "other")),
     ],
 )
@@ -188,6 +191,8 @@ def test_a_net_without_a_design_has_a_kind(source: str, kind: tuple[str, str]) -
     assert cell(candidate) == (*kind, -1)
     candidate.parameters = 600_000
     assert cell(candidate) == (*kind, 19)
+    candidate.parts = {"decoder": "gru", "encoder": "dense"}
+    assert cell(candidate) == ("gru", "dense", 19), "what ran says more than what is written"
 
 
 @pytest.mark.parametrize("name", STEERED)

@@ -26,8 +26,8 @@ from lemur_caption.candidate import Candidate, Outcome, Repair
 from lemur_caption.cli import report as command
 from lemur_caption.contract.registry import RULES
 from lemur_caption.errors import UsageError
+from lemur_caption.kinds import read_kinds
 from lemur_caption.report import TABLES, Source, Stored, build
-from lemur_caption.report.kinds import read_kinds
 from lemur_caption.report.output import page as page_module
 from lemur_caption.report.output import terminal
 from lemur_caption.report.output.images import SIDE, inlined

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .kinds import Kinds, read_kinds
+from ..kinds import Kinds, read_kinds
 
 if TYPE_CHECKING:
     from ..candidate import Epoch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..kinds import PARTS
+from ...kinds import PARTS
 from ..source import Net, Source
 from ..table import Column, Row, Table
 

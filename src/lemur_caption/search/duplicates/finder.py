@@ -12,8 +12,9 @@ from typing import Literal
 
 from ...errors import UsageError
 from ...lemur.registry import code_id
+from ...source.tree import parse
 from .recipe import suggestions
-from .syntax import normal_form, parse
+from .syntax import normal_form
 from .text import Signature, signature, similarity, telling, tokens
 
 Level = Literal["hash", "syntax", "structure", "similarity"]

@@ -19,6 +19,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from ...source.tree import parse
 from .recipe import suggestions
 
 # What LEMUR calls and reads.
@@ -36,14 +37,6 @@ DECORATORS = frozenset({"staticmethod", "classmethod", "property", "no_grad", "i
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 _Definition = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-
-
-def parse(source: str) -> ast.Module | None:
-    """The syntax tree; None for text that is not Python."""
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 def normal_form(source: str) -> str | None:

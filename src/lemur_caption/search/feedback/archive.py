@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...candidate import Candidate
+from ...kinds import read_kinds
 from .plan import Finished, score
-
-# For Nets without a design: the first that their code names.
-_DECODERS = {"transformer": r"Transformer\w*|MultiheadAttention", "lstm": r"LSTM\w*", "gru": r"GRU\w*"}
-_ENCODERS = {
-    "vit": r"ViT\w*|PatchEmbed\w*|VisionTransformer",
-    "inception": r"Inception\w*",
-    "dense": r"Dense(?:Layer|Block|Net)\w*",
-    "fire": r"Fire\w*|SqueezeNet\w*",
-    "mbconv": r"MBConv\w*|InvertedResidual\w*",
-    "convnext": r"ConvNeXt\w*|CNBlock\w*",
-    "residual": r"Residual\w*|BasicBlock|Bottleneck|ResNet\w*",
-    "convolution": r"Conv2d",
-}
 
 
 @dataclass(frozen=True)
@@ -38,7 +25,8 @@ def cell(candidate: Candidate) -> tuple[str, str, int]:
     if candidate.design:
         decoder, encoder = str(candidate.design["decoder"]), str(candidate.design["block"])
     else:
-        decoder, encoder = (_named(candidate.source, kinds) for kinds in (_DECODERS, _ENCODERS))
+        kinds = read_kinds(candidate)
+        decoder, encoder = kinds.decoder or "other", kinds.encoder or "other"
     return decoder, encoder, int(math.log2(candidate.parameters)) if candidate.parameters else -1
 
 
@@ -52,7 +40,3 @@ def elites(finished: Sequence[Finished]) -> list[Elite]:
             if place not in best or reached > best[place].score:
                 best[place] = Elite(index, candidate, reached)
     return sorted(best.values(), key=lambda elite: (-elite.score, elite.index))
-
-
-def _named(source: str, kinds: dict[str, str]) -> str:
-    return next((kind for kind, pattern in kinds.items() if re.search(rf"\b(?:{pattern})\b", source)), "other")

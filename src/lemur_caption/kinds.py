@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..candidate import Candidate
+    from .candidate import Candidate
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read_kinds(candidate: Candidate) -> Kinds:
         return _of_design(candidate.design)
     if not candidate.source.strip():
         return Kinds()
-    from .syntax import Parts
+    from .source.parts import Parts
 
     parts = Parts.of(candidate.source)
     if parts is None:

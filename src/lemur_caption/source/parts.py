@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from ..search.duplicates.syntax import parse
+from .tree import parse
 
 _Definition = ast.ClassDef | ast.FunctionDef
 _RECURRENT = {"lstm": {"LSTM", "LSTMCell"}, "gru": {"GRU", "GRUCell"}, "rnn": {"RNN", "RNNCell"}}
