@@ -28,12 +28,7 @@ class ApartStore(Store):
     def captioning_nets(self) -> list[tuple[str, str]]:
         """The captioning Nets that no recorded search has made."""
         with Records.open(self.lemur.root) as records:
-            made = {
-                candidate.name
-                for run in records.runs()
-                for index, _, candidate in records.candidates(run.id)
-                if index >= 0
-            }
+            made = records.names()
         return [(name, code) for name, code in super().captioning_nets() if name not in made]
 
 

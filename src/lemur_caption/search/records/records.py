@@ -149,6 +149,12 @@ class Records:
             raise UsageError(f"the records have no candidate `{which}`; give RUN/INDEX or a Net's whole name")
         return found[0]
 
+    def names(self) -> set[str]:
+        """The names of all Nets that searches have made, the baselines left out."""
+        with self._database.reading() as connection:
+            query = "SELECT trail.name FROM trail JOIN candidate ON candidate.id = trail.candidate WHERE number >= 0"
+            return {name for (name,) in connection.execute(query)}
+
     def states(self, run: int) -> dict[int, State]:
         """How far each candidate of a run has come, by index."""
         with self._database.reading() as connection:
