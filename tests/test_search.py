@@ -19,7 +19,7 @@ from lemur_caption.candidate import Candidate, Epoch, Outcome
 from lemur_caption.dataset.shapes import render_shapes
 from lemur_caption.generator.replay import Replay
 from lemur_caption.search import baselines
-from lemur_caption.search.feedback import get_policy
+from lemur_caption.search.feedback import Plan, get_policy
 from lemur_caption.search.loop import Search
 from lemur_caption.search.records import Records
 from lemur_caption.search.settings import Settings
@@ -180,6 +180,24 @@ def test_a_resumed_run_bounds_its_trials_by_the_baselines_as_a_new_one_does(tmp_
         search._resume()
         assert baselines.timeout(Settings(), search.ended) == 300.0
         assert baselines.timeout(Settings(timeout_seconds=7.0), search.ended) == 7.0
+
+
+def test_the_first_candidates_know_the_baseline_that_they_start_from(tmp_path, answers):
+    known: list[list[int]] = []
+
+    class Policy:
+        def plan(self, index, finished, taken=()):
+            known.append([place for place, _ in finished])
+            return Plan(exploration=True)
+
+    with Records.open(tmp_path) as records:
+        parts = SimpleNamespace(records=records, generator=Replay(answers), policy=Policy())
+        search = Search(records.start_run({}), Settings(lag=3), parts, lambda event: None)
+        for index, name in ((-1, "CaptionLSTM"), (-2, "CaptionTransformer")):
+            search._ended[index] = Candidate(name, "hand-made", "class Net: ...")
+        requests = search._requests()
+        assert [next(requests)[0] for _ in range(3)] == [0, 1, 2]
+    assert known == [[-1], [-1], [-1]]
 
 
 @pytest.mark.parametrize("feedback", ["effects", "archive"])

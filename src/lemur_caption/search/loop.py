@@ -167,7 +167,8 @@ class Search:
                     self._changed.wait(1.0)
                 if self._over():
                     return
-                known = {i: c for i, c in self._ended.items() if i <= last}
+                # The baselines have ended before anything is asked for.
+                known = {i: c for i, c in self._ended.items() if i < 0 or i <= last}
             yield index, self._learned(index, plain, known)
 
     def _all_ended(self, last: int) -> bool:
