@@ -3,7 +3,7 @@
 Three ways to caption one batch from the same memory with the same untrained Net, which never says <EOS> and so writes
 captions of full length: greedy search with the Net's cache, the slow loop that runs the whole prefix again for every
 word, and beam search of three. Prints CPU seconds of the fastest of `--repeat` runs and the ratios: the slow loop over
-cached greedy, and beam 3 over greedy (at most 4 is the aim). The encoder is left out. One thread; the three sides of a
+cached greedy, and beam 3 over greedy. The encoder is left out. One thread; the three sides of a
 Net take turns.
 """
 

@@ -58,11 +58,11 @@ def search(
     lag: Annotated[
         int,
         typer.Option(
-            min=1, help="A candidate learns from all that came at least so many before it, and waits for them."
+            min=1, help="A candidate waits for, and learns from, all candidates at least this many places before it."
         ),
     ] = 4,
     budget: Annotated[
-        str | None, typer.Option(help="End after this time (90s, 30m, 2h) or number of candidates, whichever first.")
+        str | None, typer.Option(help="End after this time (90s, 30m, 2h), or after this many candidates where that is fewer than --n.")
     ] = None,
     timeout: Annotated[
         float | None, typer.Option(min=1, help="Seconds a trial may take. Default: ten times the slower baseline.")
@@ -78,8 +78,8 @@ def search(
     resume: Annotated[
         str | None,
         typer.Option(
-            help="Go on with the run of this number, or `last`, by its own settings; of the other options "
-            "only those count that say where and how it runs."
+            help="Go on with the run of this number, or `last`, by its own settings. Beside it only --workers, --executor, "
+            "--root, --offline and --json count."
         ),
     ] = None,
     root: options.Root = None,
