@@ -62,7 +62,10 @@ def search(
         ),
     ] = 4,
     budget: Annotated[
-        str | None, typer.Option(help="End after this time (90s, 30m, 2h), or after this many candidates where that is fewer than --n.")
+        str | None,
+        typer.Option(
+            help="End after this time (90s, 30m, 2h), or after this many candidates where that is fewer than --n."
+        ),
     ] = None,
     timeout: Annotated[
         float | None, typer.Option(min=1, help="Seconds a trial may take. Default: ten times the slower baseline.")
