@@ -188,7 +188,7 @@ def test_finished_searches_are_skipped_and_begun_ones_resumed(tmp_path: Path, mo
     calls: list[object] = []
 
     @contextlib.contextmanager
-    def opened(_, settings: Settings, resume: str | None, executor: str, workers: int):
+    def opened(_, settings: Settings, resume: str | None, executor: str, workers: int, *, take_over: bool):
         with Records.open(tmp_path) as records:
             run = int(resume) if resume else records.start_run(settings.to_dict())
 

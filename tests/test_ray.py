@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -14,6 +15,8 @@ import pytest
 
 from lemur_caption.architecture import random_design
 from lemur_caption.dataset.shapes import render_shapes
+from lemur_caption.errors import UsageError
+from lemur_caption.search.executors import ray_cluster
 from lemur_caption.search.records import Records
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
@@ -24,15 +27,18 @@ import json, sys
 import ray
 from ray.cluster_utils import Cluster
 
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-other = cluster.add_node(num_cpus=1)
-cluster.wait_for_nodes()
+cluster = Cluster()
+cluster.add_node(wait=False, num_cpus=1, include_dashboard=False)
+other = cluster.add_node(wait=False, num_cpus=1)
+cluster.wait_for_nodes(timeout=180)  # by itself each waits for half a minute, which a busy machine may need
 ray.init(address=cluster.address, log_to_driver=False)
 
+from lemur_caption.errors import UsageError
 from lemur_caption.lemur.store import Store
 from lemur_caption.lemur.trial import TrialJob
 from lemur_caption.search import session
 from lemur_caption.search.executors import Task
+from lemur_caption.search.executors.ray_cluster import RayExecutor
 from lemur_caption.search.settings import Settings
 
 store, settings = Store.open(sys.argv[1], offline=True), Settings.from_dict(json.loads(sys.argv[2]))
@@ -57,8 +63,12 @@ with session.opened(store, settings, None, "ray", 0) as opened:
 
     stopped, failed = trial(store.net_source("CaptionLSTM"), True), trial("class Net: pass", False)
     workers = executor.workers
+try:
+    RayExecutor(threads=2)
+except UsageError as error:
+    refused = str(error)
 with open(sys.argv[3], "w") as result:  # stdout is Ray's, which tells of the dead node whenever it notices
-    json.dump([state.value, workers, told, stopped, failed], result)
+    json.dump([state.value, workers, told, stopped, failed, refused], result)
 ray.shutdown()
 cluster.shutdown()
 """
@@ -93,7 +103,7 @@ def test_a_cluster_searches_as_this_machine_does_and_a_dead_node_loses_nothing(l
     options = [part for name, value in settings.items() for part in (f"--{name}", value)]
     call(lemur_python, "-m", "lemur_caption", "search", "--offline", "--workers", "1", "--root", here, *options)
 
-    state, workers, epochs, stopped, failed = json.loads(result.read_text(encoding="utf-8"))
+    state, workers, epochs, stopped, failed, refused = json.loads(result.read_text(encoding="utf-8"))
     assert (state, workers) == ("finished", 2)
     assert recorded(cluster) == recorded(here)
     assert sorted(recorded(cluster)) == [-2, -1, *range(N)]
@@ -104,3 +114,17 @@ def test_a_cluster_searches_as_this_machine_does_and_a_dead_node_loses_nothing(l
     assert rows == {(name, epoch): 1 for _, name, *_ in recorded(cluster).values() for epoch in (1, 2)}
     assert stopped == ["trained", 1]
     assert failed == ["runtime_error", 0]
+    assert "--threads 1" in refused
+
+
+def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(UsageError, match=r"no Ray cluster can be used at 127\.0\.0\.1:1 .*RAY_ADDRESS"):
+        ray_cluster.RayExecutor()
+
+
+def test_a_trial_whose_workers_die_again_and_again_has_failed():
+    board = ray_cluster._Board()
+    for attempt in range(1, ray_cluster.MOST_ATTEMPTS + 2):
+        assert asyncio.run(board.begin(7)) == attempt
+    assert asyncio.run(board.begin(8)) == 1

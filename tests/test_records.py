@@ -81,6 +81,7 @@ CANDIDATE = st.builds(
     outcome=st.none() | st.sampled_from(Outcome),
     detail=TEXT,
     findings=FINDINGS,
+    fingerprint=st.none() | TEXT,
     parameters=st.none() | st.integers(0, 2**40),
     flops=st.none() | st.integers(0, 2**60),
     parts=st.none() | JSON,
@@ -95,7 +96,7 @@ def test_every_field_is_recorded() -> None:
     """A field that the strategy above does not know would always have its default, and nobody would see it get lost."""
     known = {"name", "family", "source", "model", "seed", "strategy", "temperature", "parents", "design", "snippets"}
     known |= {"prompt", "dropped", "response", "passes", "repairs", "outcome", "detail", "findings", "parameters"}
-    known |= {"flops", "parts"}
+    known |= {"fingerprint", "flops", "parts"}
     known |= {"epochs", "prompt_tokens", "answer_tokens", "seconds"}
     assert set(Candidate.__dataclass_fields__) == known
     assert set(Epoch.__dataclass_fields__) == {"epoch", "accuracy", "train_loss", "test_loss", "seconds", "prm"}
@@ -547,7 +548,8 @@ def test_an_older_database_is_brought_up_to_date(tmp_path: Path, monkeypatch: py
 
 def test_records_from_before_flops_gain_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.delitem(MIGRATIONS, "m003_structure")
+        for later in ("m003_structure", "m004_fingerprint"):
+            patch.delitem(MIGRATIONS, later)
         with Records.open(tmp_path) as old, sqlite3.connect(old.path) as connection:
             connection.execute("INSERT INTO run VALUES (1, '{}', '{}', '2026-01-01', NULL, 'running')")
             connection.execute("INSERT INTO candidate VALUES (1, 1, 0, 'ended')")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -123,24 +124,46 @@ def test_a_killed_search_goes_on_where_it_was(lemur_python):
     assert json.loads(done.stdout.splitlines()[-1])["candidates"] == 4
 
 
+def interrupted(command: list[str], *more: str, at: str, times: int) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a search that gets so many SIGINTs once it has said `at`."""
+    with subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if re.search(at, line):
+                break
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            said.append(process.stderr.readline())
+            while "stops at once" not in said[-1] and "stopping" not in said[-1]:
+                said.append(process.stderr.readline())
+        out, err = process.communicate(timeout=300)
+        return process.returncode, out, "".join(said) + err
+
+
 @pytest.mark.slow
 def test_an_interrupt_finishes_what_is_trained_and_the_run_goes_on_later(command, tmp_path):
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if " 0 " in line and "sound" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
-    assert process.returncode == 130, err
-    told = json.loads(out)
-    assert told["state"] == "stopped" and "Traceback" not in err
+    code, out, err = interrupted(command, "--epochs", "2", at=r"^ +0 .*: epoch 1:", times=1)
+    assert code == 130 and "Traceback" not in err, err
+    assert json.loads(out)["state"] == "stopped"
     with Records.open(tmp_path / "root") as records:
-        assert {state.value for state in records.states(1).values()} == {"ended"}
+        states = [state.value for index, state in records.states(1).items() if index >= 0]
+    assert set(states) == {"ended", "checked"}, "what waited for its turn has not begun"
     resumed = run(command, "--resume", "1")
     assert resumed.returncode == 0, resumed.stderr[-2000:]
     assert json.loads(resumed.stdout)["state"] == "finished"
     with Records.open(tmp_path / "root") as records:
+        assert {state.value for state in records.states(1).values()} == {"ended"}
         assert sorted(records.states(1)) == [-2, -1, *range(ANSWERS)]
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_stops_at_once(command, tmp_path):
+    code, out, err = interrupted(command, "--epochs", "1000", at="CaptionLSTM: epoch 1:", times=2)
+    assert (code, out) == (130, "") and "Traceback" not in err, err
+    with Records.open(tmp_path / "root") as records:
+        assert records.run(1).state.value == "stopped"
+        assert {index: state.value for index, state in records.states(1).items()} == {-1: "training"}
 
 
 @pytest.mark.parametrize(
@@ -186,6 +209,8 @@ def test_the_first_candidates_know_the_baseline_that_they_start_from(tmp_path, a
     known: list[list[int]] = []
 
     class Policy:
+        learns = True
+
         def plan(self, index, finished, taken=()):
             known.append([place for place, _ in finished])
             return Plan(exploration=True)

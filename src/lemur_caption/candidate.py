@@ -102,8 +102,9 @@ class Candidate:
     `outcome` is None while nothing is wrong and nothing has been trained. `dropped` is what the token budget kept out of
     the prompt. `passes` lead from the response to the first source; `source` is the one after the last repair.
     `parents` are the names of the Nets that it was made from, where a search chose them. Tokens are those of the answer and
-    of its repairs together; `seconds` says how long each stage took. `flops` and `parts` are those of the trained Net, as
-    `lemur.structure` reads them from its run.
+    of its repairs together; `seconds` says how long each stage took. `fingerprint` is a digest of what a sound Net
+    computes, where the contract could take one. `flops` and `parts` are those of the trained Net, as `lemur.structure` reads
+    them from its run.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Candidate:
     outcome: Outcome | None = None
     detail: str = ""
     findings: list[dict[str, Any]] = field(default_factory=list)
+    fingerprint: str | None = None
     parameters: int | None = None
     flops: int | None = None
     parts: dict[str, Any] | None = None
@@ -140,8 +142,9 @@ class Candidate:
         self.detail = detail
 
     def judge(self, report: ContractReport) -> None:
-        """Take over the contract's findings, and its outcome unless the Net is sound."""
+        """Take over the contract's findings and fingerprint, and its outcome unless the Net is sound."""
         self.findings = [finding.to_dict() for finding in report.findings]
+        self.fingerprint = report.fingerprint
         if report.outcome is not None:
             worst = next((finding for finding in report.findings if finding.severity == "error"), None)
             self.end(report.outcome, f"{worst.rule} {worst.message}" if worst else "")

@@ -35,6 +35,7 @@ def experiment(
     executor: Annotated[
         str, typer.Option(help="Where trials run: `local`, or `ray` (needs the extra `ray`).")
     ] = "local",
+    take_over: options.TakeOver = False,
     root: options.Root = None,
     offline: options.Offline = False,
     json: options.Json = False,
@@ -60,7 +61,7 @@ def experiment(
             render(protocol, store.lemur.data, lambda done: bar.update(task, completed=done))
             bar.remove_task(task)
         watch = _Watch(bar, protocol)
-        finished = Experiment(protocol, store, book, watch, workers, executor).run()
+        finished = Experiment(protocol, store, book, watch, workers, executor, take_over).run()
     _conclude(protocol, book, to, root, json)
     if not finished:
         err.print("not all searches are finished; the same command goes on with them", style="yellow")

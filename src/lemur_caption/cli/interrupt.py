@@ -41,6 +41,9 @@ class Interrupt:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             err.print(f"stopping; {self._go_on}", style="yellow")
         self._stop()
+        if self._times > 1:
+            # The main thread may be waiting for a language model's answer.
+            raise KeyboardInterrupt
 
     def _stop(self) -> None:
         if self._search is None:

@@ -68,3 +68,10 @@ Repair = Annotated[
 AnswerTokens = Annotated[
     int | None, typer.Option(min=1, help="Most tokens of an answer. Default: as many as the strategy needs.")
 ]
+
+TakeOver = Annotated[
+    bool,
+    typer.Option(
+        "--take-over", help="Go on with a run that a process on another host, which is gone, has not released."
+    ),
+]

@@ -82,9 +82,10 @@ def search(
         str | None,
         typer.Option(
             help="Go on with the run of this number, or `last`, by its own settings. Beside it only --workers, --executor, "
-            "--root, --offline and --json count."
+            "--take-over, --root, --offline and --json count."
         ),
     ] = None,
+    take_over: options.TakeOver = False,
     root: options.Root = None,
     offline: options.Offline = False,
     json: options.Json = False,
@@ -131,7 +132,7 @@ def search(
         )
     with (
         stdout_for_results(),
-        session.opened(store, settings, resume, executor, workers) as opened,
+        session.opened(store, settings, resume, executor, workers, take_over=take_over) as opened,
         shown(opened.settings, opened.ended) as event,
     ):
         running = opened.search(event)

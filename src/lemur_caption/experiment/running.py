@@ -61,7 +61,8 @@ def render(protocol: Protocol, data: Path, progress: Callable[[int], None]) -> N
 
 @dataclass(frozen=True)
 class Experiment:
-    """A protocol and what its searches need. `workers`, `executor`: see the command line's options of these names."""
+    """A protocol and what its searches need. `workers`, `executor`, `take_over`: see the command line's options of
+    these names."""
 
     protocol: Protocol
     store: Store
@@ -69,6 +70,7 @@ class Experiment:
     watch: Watch
     workers: int = 0
     executor: str = "local"
+    take_over: bool = False
 
     def run(self) -> bool:
         """Make every search that is not finished yet, in the order of the protocol; True where all are finished then.
@@ -89,7 +91,9 @@ class Experiment:
 
     def _search(self, number: int, settings: Settings, resume: str | None) -> bool:
         started = time.monotonic()
-        with session.opened(self.store, settings, resume, self.executor, self.workers) as opened:
+        with session.opened(
+            self.store, settings, resume, self.executor, self.workers, take_over=self.take_over
+        ) as opened:
             self.book.add(opened.run, settings)
             before = self.book.seconds(opened.run) - started
 

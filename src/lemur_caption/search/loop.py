@@ -11,13 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..candidate import Candidate, Outcome
-from ..contract import ContractReport
 from ..errors import LemurCaptionError
 from ..generator.base import batch_size
+from ..source.recipe import suggested
 from ..strategies import Request
 from . import baselines
 from .duplicates import DuplicateFinder
 from .executors import Task
+from .feedback import failed_in_training
 from .parts import Event, Parts
 from .records import RunState, State
 from .settings import Settings
@@ -46,8 +47,8 @@ class Search:
         self._failure: BaseException | None = None
         self.pruning = Pruning(settings.pruner)
         self._batch = batch_size(parts.generator)
-        self._lag = max(settings.lag, self._batch)
-        self._fingerprints: dict[str, str | None] = {}
+        # Of two batches one is trained while the other is written.
+        self._lag = max(settings.lag, 2 * self._batch if self._batch > 1 else 1)
         self._designs: dict[int, dict[str, Any]] = {}
         self._deadline = time.monotonic() + (settings.budget_seconds or float("inf"))
 
@@ -58,8 +59,9 @@ class Search:
             return dict(self._ended)
 
     def stop(self) -> None:
-        """Ask for no more candidates; what is under way is finished. May be called from a signal handler."""
+        """Ask for no more candidates and begin no more trials; those under way are finished. For signal handlers too."""
         self._stopping.set()
+        self.parts.executor.hold()
 
     def abort(self) -> None:
         """Stop at once: what is being trained is killed, and trained anew when the run is resumed."""
@@ -101,7 +103,7 @@ class Search:
                 self._ended[index] = candidate
                 self.pruning.ended(index, candidate.epochs, len(candidate.epochs) < self.settings.epochs)
             elif len(candidate.epochs) == self.settings.epochs:
-                # Killed between its last epoch and its end, or while its hyperparameters were being tuned.
+                # Killed while its hyperparameters were being tuned, or by an older version right before its end.
                 Training(self, index, candidate, candidate.epochs).resume()
             elif index >= 0 and not self._stopping.is_set():
                 self._submit(index, candidate)
@@ -135,11 +137,13 @@ class Search:
         parts = self.parts
         known = parts.store.captioning_nets()
         every = self._everything()
-        recorded = [(c.name, c.source) for i, c in every if i >= 0 and c.outcome is not Outcome.DUPLICATE]
-        self._finder = DuplicateFinder([*known, *recorded], examine=lambda source: parts.check(source).fingerprint)
+        self._finder = DuplicateFinder(known, examine=lambda source: parts.check(source).fingerprint)
+        for index, candidate in every:
+            if index >= 0 and _was_sound(candidate):
+                self._finder.add(candidate.name, candidate.source, candidate.fingerprint)
         names = {name for name, _ in known} | {c.name for _, c in every}
         try:
-            made = parts.strategy(parts.generator, self._requests(), parts.pool, self._check, known=names)
+            made = parts.strategy(parts.generator, self._requests(), parts.pool, parts.check, known=names)
             for index, candidate in zip(itertools.count(self._asked), made, strict=False):
                 self._take(index, candidate)
         except LemurCaptionError as error:
@@ -161,18 +165,21 @@ class Search:
         )
         for index in range(self._asked, settings.n):
             with self._changed:
-                last = index - self._lag
-                while not self._over() and not self._all_ended(last):
+                while not self._over() and not self._may_ask(index):
                     # The budget may run out while nothing changes.
                     self._changed.wait(1.0)
                 if self._over():
                     return
                 # The baselines have ended before anything is asked for.
-                known = {i: c for i, c in self._ended.items() if i < 0 or i <= last}
+                known = {i: c for i, c in self._ended.items() if i < 0 or i <= index - self._lag}
             yield index, self._learned(index, plain, known)
 
-    def _all_ended(self, last: int) -> bool:
-        return all(index in self._ended for index in range(last + 1))
+    def _may_ask(self, index: int) -> bool:
+        if self.parts.policy.learns:
+            return all(earlier in self._ended for earlier in range(index - self._lag + 1))
+        # With nothing to learn from, a few ahead of the workers are enough.
+        under_way = index - sum(earlier >= 0 for earlier in self._ended)
+        return under_way < self.parts.executor.workers + self._lag
 
     def _over(self) -> bool:
         return self._stopping.is_set() or self._failure is not None or time.monotonic() >= self._deadline
@@ -198,22 +205,16 @@ class Search:
         if candidate.design is not None:
             self._designs[index] = candidate.design
 
-    def _check(self, source: str) -> ContractReport:
-        report = self.parts.check(source)
-        self._fingerprints[source] = report.fingerprint
-        return report
-
     def _take(self, index: int, candidate: Candidate) -> None:
         """A candidate from the strategy: on record, and on to its training where nothing speaks against it."""
         self._asked = index + 1
         self._note_design(index, candidate)
         if candidate.outcome is None:
-            fingerprint = self._fingerprints.pop(candidate.source, None)
-            twin = self._finder.find(candidate.source, fingerprint)
+            twin = self._finder.find(candidate.source, candidate.fingerprint)
             if twin is not None:
                 candidate.end(Outcome.DUPLICATE, str(twin))
             else:
-                self._finder.add(candidate.name, candidate.source, fingerprint)
+                self._finder.add(candidate.name, candidate.source, candidate.fingerprint)
         if candidate.outcome is not None:
             self.end(index, candidate)
             return
@@ -226,7 +227,7 @@ class Search:
     def _submit(self, index: int, candidate: Candidate) -> None:
         from ..lemur.trial import TrialJob
 
-        settings, design = self.settings, candidate.design or {}
+        settings, chosen = self.settings, self._hyperparameters(index, candidate)
         job = TrialJob(
             source=candidate.source,
             dataset=settings.dataset,
@@ -234,8 +235,8 @@ class Search:
             transform=settings.transform,
             epochs=settings.epochs,
             batch=settings.batch,
-            lr=float(design.get("lr", settings.lr)),
-            momentum=float(design.get("momentum", settings.momentum)),
+            lr=chosen.get("lr", settings.lr),
+            momentum=chosen.get("momentum", settings.momentum),
             seed=settings.seed,
             threads=settings.threads,
         )
@@ -251,6 +252,12 @@ class Search:
         done: Future[None] = Future()
         self._futures.append(done)
         future.add_done_callback(lambda trained: training.finish(trained, done))
+
+    def _hyperparameters(self, index: int, candidate: Candidate) -> dict[str, float]:
+        """What the Net itself suggests: by its design, else in the docstrings of its code."""
+        if candidate.design is not None:
+            return {name: float(candidate.design[name]) for name in ("lr", "momentum") if name in candidate.design}
+        return {} if index < 0 else suggested(candidate.source)
 
     def end(self, index: int, candidate: Candidate, result: TrialResult | None = None) -> None:
         self.parts.records.save(
@@ -276,6 +283,12 @@ class Search:
         with self._changed:
             self._failure = self._failure or error
             self._changed.notify_all()
+        self.parts.executor.hold()
+
+
+def _was_sound(candidate: Candidate) -> bool:
+    """Whether the contract let a recorded candidate pass, and no twin of it was found."""
+    return candidate.outcome is None or candidate.outcome.success or failed_in_training(candidate)
 
 
 def _responses(candidate: Candidate) -> int:

@@ -102,12 +102,15 @@ def check(store: Store, settings: Settings, executor: str) -> None:
 
 
 @contextlib.contextmanager
-def opened(store: Store, settings: Settings, resume: str | None, executor: str, workers: int) -> Iterator[Opened]:
+def opened(
+    store: Store, settings: Settings, resume: str | None, executor: str, workers: int, *, take_over: bool = False
+) -> Iterator[Opened]:
     """A new run of these settings, or an earlier one to `resume` by its own: its number, or `last`.
 
     The run is this process's alone as long as the context lasts, and is `failed` where it is left by an exception other than an
     interrupt.
-    Raises UsageError for a run that does not exist or is finished, and StoreError where another process has it.
+    Raises UsageError for a run that does not exist or is finished, and StoreError where another process has it, or may
+    have it on another host; `take_over` takes the run all the same.
     """
     started = time.monotonic()
     with Records.open(store.lemur.root) as records, contextlib.ExitStack() as stack:
@@ -125,7 +128,7 @@ def opened(store: Store, settings: Settings, resume: str | None, executor: str, 
         validators = stack.enter_context(ValidatorPool())
         if run is None:
             run = records.start_run(settings.to_dict())
-        stack.enter_context(records.claim(run, "search"))
+        stack.enter_context(records.claim(run, "search", force=take_over))
         parts = Parts(store, records, generator, strategy, pool, validators.validate, trials, policy, str(folder))
         try:
             before = frozenset(index for index, state in records.states(run).items() if state is State.ENDED)

@@ -16,7 +16,7 @@ class Settings:
     """The settings of a run; how many workers train, and where, is not among them.
 
     `n` candidates are asked for, each trained for `epochs`. `lag`: candidate i is asked for when all up to i - lag have
-    ended (a model that likes batches has a lag of at least a batch), and learns from those alone, so the same settings give
+    ended (a model that likes batches has a lag of at least two), and learns from those alone, so the same settings give
     the same candidates however many workers train.
     `budget_seconds` ends the search early; `timeout_seconds` bounds one trial, by default ten times the slower baseline.
     `tune` trials with hyperparameters that Optuna draws follow each Net's first, and the best trial counts.

@@ -52,7 +52,8 @@ def gone_wrong(epochs: Sequence[Epoch]) -> Stop | None:
 class Pruning:
     """Optuna's pruners over the candidates of one run, on the metric of each epoch. Safe from several threads.
 
-    `median`: a trial that is worse than the median of the earlier ones at the same epoch stops (from the fifth on).
+    `median`: a trial that is worse than the median of the earlier ones at the same epoch stops, once four have ended (the
+    baselines are the first two).
     `halving`: successive halving (Jamieson & Talwalkar 2016, as Optuna's asynchronous variant). `none` stops nothing.
     """
 
@@ -97,8 +98,9 @@ class Pruning:
         import optuna
 
         with self._lock:
+            followed = index in self._trials
             trial = self._running(index)
-            for epoch in epochs:
+            for epoch in epochs if not followed else ():
                 trial.report(epoch.accuracy, epoch.epoch)
             state = optuna.trial.TrialState.PRUNED if stopped else optuna.trial.TrialState.COMPLETE
             assert self._study is not None

@@ -33,21 +33,28 @@ class Training:
         self._stop: Stop | None = None
 
     def epoch(self, epoch: Epoch) -> bool:
-        """Keep an epoch; True where it is to be the last."""
+        """Keep an epoch; True where it is to be the last.
+
+        The last of all is kept by `_take_over`, with what is known of the Net at its trial's end: a run that is killed in
+        between trains the Net anew, and knows as much of it as a run that was not.
+        """
         search, candidate, settings = self._search, self._candidate, self._search.settings
         candidate.epochs.append(epoch)
-        store = search.parts.store
-        # A run that was killed between LEMUR's store and our records has stored this epoch already.
-        if not store.has_epoch(candidate.name, settings.dataset, settings.metric, epoch.epoch, epoch.prm):
-            store.save_epoch(
-                candidate.name, candidate.source, settings.dataset, settings.metric, epoch.epoch, epoch.prm
-            )
-        search.parts.records.save(search.number, self._index, candidate, State.TRAINING)
+        if epoch.epoch < settings.epochs:
+            self._store(epoch)
+            search.parts.records.save(search.number, self._index, candidate, State.TRAINING)
         search.report(Event("epoch", self._index, candidate, epoch))
         self._stop = gone_wrong(candidate.epochs)
         if self._stop is None and self._index >= 0:
             self._stop = search.pruning.report(self._index, epoch)
         return self._stop is not None and epoch.epoch < settings.epochs
+
+    def _store(self, epoch: Epoch) -> None:
+        """Put an epoch into LEMUR's store, unless a run that was killed before it was on record has done so."""
+        settings, candidate, store = self._search.settings, self._candidate, self._search.parts.store
+        name, dataset, metric = candidate.name, settings.dataset, settings.metric
+        if not store.has_epoch(name, dataset, metric, epoch.epoch, epoch.prm):
+            store.save_epoch(name, candidate.source, dataset, metric, epoch.epoch, epoch.prm)
 
     def tune(self, result: TrialResult, device: str | None) -> TrialResult:
         """The best of a Net's trials, once Optuna's have been made too; a Net that has not trained gets none."""
@@ -150,8 +157,10 @@ class Training:
         self._end(outcome, detail, result.epochs)
 
     def _take_over(self, result: TrialResult) -> None:
-        """What the trial told of the Net beside its epochs."""
+        """The last epoch, and what the trial told of the Net beside its epochs."""
         candidate = self._candidate
+        for epoch in result.epochs[self._search.settings.epochs - 1 :]:
+            self._store(epoch)
         candidate.parameters, candidate.flops, candidate.parts = result.parameters, result.flops, result.parts
         candidate.seconds |= result.stages
         if result.stages:

@@ -12,8 +12,8 @@ from typing import Literal
 
 from ...errors import UsageError
 from ...lemur.registry import code_id
+from ...source.recipe import suggestions
 from ...source.tree import parse
-from .recipe import suggestions
 from .syntax import normal_form
 from .text import Signature, signature, similarity, telling, tokens
 
@@ -71,17 +71,14 @@ class _Net:
         constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
         return {repr(value) for value in constants if isinstance(value, (int, float, complex))}, suggestions(tree)
 
-    @cached_property
-    def words(self) -> list[str]:
-        return tokens(self.source)
-
+    # The tokens themselves, a hundred kilobytes a Net, are not kept.
     @cached_property
     def telling(self) -> bytes:
-        return telling(self.words)
+        return telling(tokens(self.source))
 
     @cached_property
     def signature(self) -> Signature:
-        return signature(self.words)
+        return signature(tokens(self.source))
 
 
 class DuplicateFinder:

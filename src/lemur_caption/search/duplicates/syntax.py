@@ -19,8 +19,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from ...source.recipe import suggestions
 from ...source.tree import parse
-from .recipe import suggestions
 
 # What LEMUR calls and reads.
 API = frozenset({"Net", "supported_hyperparameters", "self", "cls", "device", "criterion", "optimizer", "idx2word"})

@@ -42,8 +42,12 @@ class Executor(Protocol):
         """Run a trial as soon as a worker is free.
 
         The future's result says how the Net ended. Its exception is what was not the Net's fault (see `runner.run_trial`),
-        and CancelledError where `cancel` came before its turn.
+        and CancelledError where `hold` or `cancel` came before its turn.
         """
+        ...
+
+    def hold(self) -> None:
+        """Start no more trials; those under way go on. What has not begun ends with CancelledError."""
         ...
 
     def cancel(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import re
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +16,13 @@ if TYPE_CHECKING:
     from ...lemur.trial_slot import TrialSlot
 
 
-def gpus() -> list[str]:
+def gpus(devices: Path = Path("/dev")) -> list[str]:
     """The NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; found without loading CUDA."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [device for device in named.split(",") if device and device != "-1"]
-    found = (re.fullmatch(r"nvidia(\d+)", path.name) for path in Path("/dev").glob("nvidia*"))
-    return sorted(match[1] for match in found if match)
+    # CUDA numbers those that it finds from 0, whatever the numbers of their files: a container may have /dev/nvidia5 alone.
+    return [str(number) for number in range(sum(1 for _ in devices.glob("nvidia[0-9]*")))]
 
 
 class LocalExecutor:
@@ -43,7 +42,7 @@ class LocalExecutor:
             self._places.put((devices[place % len(devices)] if devices else None, None))
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="trial")
         self._all: list[TrialSlot] = []
-        self._cancelled = False
+        self._held = self._cancelled = False
 
     @property
     def workers(self) -> int:
@@ -55,7 +54,7 @@ class LocalExecutor:
     def _run(self, task: Task, on_epoch: OnEpoch) -> TrialResult:
         from ...lemur import runner
 
-        if self._cancelled:
+        if self._held:
             raise CancelledError
         device, slot = self._places.get()
         try:
@@ -85,10 +84,13 @@ class LocalExecutor:
             slot.kill()
         return slot
 
-    def cancel(self) -> None:
+    def hold(self) -> None:
         # The pool's own way to cancel takes a lock that this thread may hold, where a signal's handler calls this. What
         # still waits its turn ends as soon as it has it.
-        self._cancelled = True
+        self._held = True
+
+    def cancel(self) -> None:
+        self._held = self._cancelled = True
         for slot in self._all:
             slot.kill()
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
+import socket
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from dataclasses import asdict
@@ -22,12 +25,18 @@ if TYPE_CHECKING:
     from ...lemur.trial_slot import TrialSlot
 
 
+# A trial that has taken so many workers with it, as one does that eats a node's memory, has failed.
+MOST_ATTEMPTS = 5
+CONNECT_SECONDS = 10.0
+
+
 class RayExecutor:
-    """Trials as Ray tasks; see `Executor`. One whose node dies is run again on another, as often as that happens.
+    """Trials as Ray tasks; see `Executor`. One whose node or worker dies is run again, up to MOST_ATTEMPTS times.
 
     Uses the cluster that this process is connected to, else that of RAY_ADDRESS, else one of this machine alone. `workers`
     0 is as many as the cluster has GPUs, or shares of `threads` cores. The nodes need the same packages, and the data at
-    the same path; `shapes` is rendered, and captions are encoded, once a node. Raises UsageError where Ray is not installed.
+    the same path; `shapes` is rendered, and captions are encoded, once a node. Raises UsageError where Ray is not
+    installed, no cluster answers, and none of its nodes has `threads` cores.
     """
 
     def __init__(self, workers: int = 0, threads: int = 1) -> None:
@@ -39,9 +48,24 @@ class RayExecutor:
         self._ray = ray
         self._own = not ray.is_initialized()
         if self._own:
-            ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False)
+            address = os.environ.get("RAY_ADDRESS")
+            try:
+                _knock(address)
+                ray.init(address=address, log_to_driver=False, include_dashboard=False)
+            except (OSError, RuntimeError, ValueError) as error:
+                raise UsageError(
+                    f"no Ray cluster can be used at {address or 'this machine'} ({_first_line(error)}); "
+                    "start one with `ray start`, or correct RAY_ADDRESS"
+                ) from error
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's own gap
         gpus = int(resources.get("GPU", 0))
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # as above
+        largest = max(int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"])
+        if not gpus and threads > largest:
+            self._leave()
+            raise UsageError(
+                f"no node of the cluster has {threads} cores for a trial; give --threads {largest} or fewer"
+            )
         self._workers = workers or gpus or max(1, int(resources.get("CPU", 1)) // threads)
         self._threads = threads
         # A semaphore of our own: a cluster may have more room than workers were asked for.
@@ -57,7 +81,7 @@ class RayExecutor:
         self._references: dict[int, Any] = {}
         # A signal may come while this thread holds it, and its handler call `cancel`.
         self._lock = threading.RLock()
-        self._cancelled = False
+        self._held = self._cancelled = False
         self._closed = False
         self._listener = threading.Thread(target=self._listen, daemon=True, name="epochs")
         self._listener.start()
@@ -78,7 +102,7 @@ class RayExecutor:
     def _run(self, number: int, task: Task, done: Future[TrialResult]) -> None:
         with self._free:
             try:
-                if self._cancelled:
+                if self._held:
                     raise CancelledError
                 reference = self._remote.remote(
                     number, asdict(task.job), task.name, task.data, task.timeout_seconds, self._threads, self._board
@@ -100,8 +124,11 @@ class RayExecutor:
                 stop = self._waiting[number](Epoch(**epoch))
                 self._board.answer.remote(number, attempt, epoch["epoch"], stop)
 
+    def hold(self) -> None:
+        self._held = True
+
     def cancel(self) -> None:
-        self._cancelled = True
+        self._held = self._cancelled = True
         with self._lock:
             references = [reference for reference in self._references.values() if reference is not None]
         for reference in references:
@@ -114,8 +141,21 @@ class RayExecutor:
         self._ray.get(self._board.close.remote())
         self._listener.join()
         self._ray.kill(self._board)
+        self._leave()
+
+    def _leave(self) -> None:
         if self._own:
             self._ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError where nobody listens at HOST:PORT: Ray itself goes on trying."""
+    if match := re.fullmatch(r"([^:/]+):(\d+)", address or ""):
+        socket.create_connection((match[1], int(match[2])), timeout=CONNECT_SECONDS).close()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _once(on_epoch: OnEpoch, done: Future[TrialResult]) -> OnEpoch:
@@ -149,6 +189,12 @@ class _Board:
     def __init__(self) -> None:
         self._told: asyncio.Queue[tuple[int, str, dict[str, Any]] | None] = asyncio.Queue()
         self._answers: dict[tuple[int, str, int], asyncio.Future[bool]] = {}
+        self._attempts: Counter[int] = Counter()
+
+    async def begin(self, number: int) -> int:
+        """From a node: a trial begins. The how many-th time that is, from 1."""
+        self._attempts[number] += 1
+        return self._attempts[number]
 
     async def post(self, number: int, attempt: str, epoch: dict[str, Any]) -> bool:
         """From a node: an epoch has ended. Whether it is to be the last."""
@@ -177,10 +223,15 @@ def _run(
     """On a node: one trial."""
     import ray
 
+    from ...candidate import Outcome
     from ...lemur import runner
     from ...lemur.child import compute_environment
     from ...lemur.trial import TrialJob
 
+    if ray.get(board.begin.remote(number)) > MOST_ATTEMPTS:
+        return runner.TrialResult(
+            Outcome.RUNTIME_ERROR, f"its worker died {MOST_ATTEMPTS} times, as workers do where memory runs out"
+        )
     attempt = str(ray.get_runtime_context().get_task_id()) + str(os.getpid())
 
     def report(epoch: Epoch) -> bool:
@@ -214,5 +265,8 @@ def _slot(environment: Callable[[int, str | None], dict[str, str]], threads: int
     place = os.environ.get("CUDA_VISIBLE_DEVICES")
     key = f"{place} {threads}"
     if key not in _slots:
+        # A worker that has been given another GPU will not come back to the one before.
+        while _slots:
+            _slots.popitem()[1].close()
         _slots[key] = TrialSlot(environment(threads, place))
     return _slots[key]

@@ -1,6 +1,6 @@
 """What a search asks for next, given what its candidates have come to."""
 
-from .plan import Baseline, Finished, Plan, Policy, score
+from .plan import Baseline, Finished, Plan, Policy, failed_in_training, score
 from .policies import POLICIES, ArchivePolicy, EffectsPolicy, IndependentPolicy, get_policy
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "IndependentPolicy",
     "Plan",
     "Policy",
+    "failed_in_training",
     "get_policy",
     "score",
 ]

@@ -40,7 +40,10 @@ class Plan:
 
 
 class Policy(Protocol):
-    """Plans a search's candidates."""
+    """Plans a search's candidates. `learns`: whether a plan depends on what has finished."""
+
+    @property
+    def learns(self) -> bool: ...
 
     def plan(self, index: int, finished: Iterable[Finished], taken: Iterable[Mapping[str, Any]] = ()) -> Plan:
         """The plan for candidate `index`. It depends on the policy's seed, `index` and the arguments' contents alone.

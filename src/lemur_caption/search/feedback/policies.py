@@ -8,7 +8,7 @@ import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from ...candidate import Candidate
 from ...errors import UsageError
@@ -29,6 +29,8 @@ GREED = 4.0
 class IndependentPolicy:
     """The paper's sampling: every candidate is asked for in the same way, whatever the others came to."""
 
+    learns = False
+
     def plan(self, index: int, finished: Iterable[Finished], taken: Iterable[Mapping[str, Any]] = ()) -> Plan:
         return Plan(exploration=True)
 
@@ -41,6 +43,7 @@ class FeedbackPolicy(ABC):
     stays there. `size` is that of the designs. Raises UsageError for numbers that make no schedule.
     """
 
+    learns: ClassVar[bool] = True
     seed: int = 0
     size: str = "pocket"
     candidates: int = 16

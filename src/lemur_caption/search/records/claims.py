@@ -56,10 +56,10 @@ def take(connection: sqlite3.Connection, run: int, owner: str, force: bool) -> i
     set_state(connection, run, RunState.RUNNING)
     if held := holder(connection, run):
         if held.alive and not force:
-            raise StoreError(
-                f"process {held.pid} on {held.host} ({held.owner or 'no name'}) works on run {run}; "
-                "end it first, or wait until it is done"
-            )
+            where = f"process {held.pid} on {held.host} ({held.owner or 'no name'})"
+            if held.host == platform.node():
+                raise StoreError(f"{where} works on run {run}; end it first, or wait until it is done")
+            raise StoreError(f"{where} has not released run {run}; once you know that it is gone, give --take-over")
         release(connection, held.id)
     values = (run, owner, platform.node(), os.getpid(), psutil.Process().create_time(), to_json(versions()), now())
     cursor = connection.execute(

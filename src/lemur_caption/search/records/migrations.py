@@ -181,3 +181,8 @@ def m002_candidates(connection: sqlite3.Connection) -> None:
 def m003_structure(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE trail ADD COLUMN flops INTEGER")
     connection.execute("ALTER TABLE trail ADD COLUMN parts TEXT")
+
+
+@migration
+def m004_fingerprint(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE trail ADD COLUMN fingerprint TEXT")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ...errors import UsageError
-from ...lemur.loading import TASK
-from ...lemur.root import connect
 from ...lemur.store import Store
 from .candidates import Entry
 from .runs import Run
@@ -53,21 +50,11 @@ def restore(store: Store, run: Run, entries: list[Entry]) -> Restored:
             if not epoch.prm:
                 done.unrecorded += 1
                 continue
-            if _present(store, candidate.name, dataset, metric, epoch.epoch, epoch.prm):
+            # Not by its time: what was begun anew after a kill took another.
+            if store.has_epoch(candidate.name, dataset, metric, epoch.epoch, epoch.prm):
                 done.present += 1
             else:
                 store.save_epoch(candidate.name, candidate.source, dataset, metric, epoch.epoch, epoch.prm)
                 done.epochs += 1
         done.nets += done.epochs > before
     return done
-
-
-def _present(store: Store, name: str, dataset: str, metric: str, epoch: int, prm: dict[str, Any]) -> bool:
-    """Whether LEMUR has this epoch. Trials with equal hyperparameters share a `uid`; time and metric tell them apart."""
-    query = """
-        SELECT 1 FROM stat WHERE task = ? AND dataset = ? AND metric = ? AND nn = ? AND epoch = ?
-            AND prm IS ? AND duration IS ? AND accuracy IS ?
-        LIMIT 1"""
-    values = (TASK, dataset, metric, name, epoch, prm.get("uid"), prm.get("duration"), prm.get("accuracy"))
-    with connect(store.lemur, read_only=True) as connection:
-        return connection.execute(query, values).fetchone() is not None

@@ -18,8 +18,8 @@ Row = tuple[Any, ...]
 
 # Columns of `trail` that a later save may fill or change without contradicting what was saved before, and those which,
 # once filled, say what has happened.
-FREE = ("name", "family", "source", "outcome", "detail", "parameters", "flops", "parts", "prompt_tokens",
-        "answer_tokens", "seconds", "quality", "samples")  # fmt: skip
+FREE = ("name", "family", "source", "outcome", "detail", "fingerprint", "parameters", "flops", "parts",
+        "prompt_tokens", "answer_tokens", "seconds", "quality", "samples")  # fmt: skip
 FIXED = ("model", "seed", "strategy", "temperature", "design", "snippets", "prompt", "dropped", "response")
 TRAIL = FREE + FIXED
 CHILDREN = {
@@ -74,14 +74,14 @@ def to_rows(candidate: Candidate, quality: float | None, samples: list[dict[str,
         key: _text(getattr(candidate, key))
         for key in ("name", "family", "source", "model", "strategy", "prompt", "response", "detail")
     }
-    numbers = {
+    others = {
         key: getattr(candidate, key)
-        for key in ("seed", "temperature", "parameters", "flops", "prompt_tokens", "answer_tokens")
+        for key in ("seed", "temperature", "fingerprint", "parameters", "flops", "prompt_tokens", "answer_tokens")
     }
     jsons = {key: to_json(getattr(candidate, key)) for key in ("snippets", "dropped", "seconds")}
     trail = {
         **texts,
-        **numbers,
+        **others,
         **jsons,
         **{key: None if (value := getattr(candidate, key)) is None else to_json(value) for key in ("design", "parts")},
         "outcome": candidate.outcome.value if candidate.outcome else None,
@@ -135,7 +135,7 @@ def to_candidate(rows: TrailRows) -> Candidate:
         for position, prompt, response, source, note in children["repair"]
     ]
     plain = ("name", "family", "source", "model", "seed", "strategy", "temperature", "prompt", "response", "detail",
-             "parameters", "flops", "prompt_tokens", "answer_tokens")  # fmt: skip
+             "fingerprint", "parameters", "flops", "prompt_tokens", "answer_tokens")  # fmt: skip
     return Candidate(
         **{key: trail[key] for key in plain},
         **{key: json.loads(trail[key]) for key in ("snippets", "dropped", "seconds")},

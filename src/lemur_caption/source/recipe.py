@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 
+from .tree import parse
+
 _NAMES = "learning rate|lr|momentum|batch size|batch|dropout|weight decay|epochs"
 _SUGGESTION = re.compile(rf"\b({_NAMES})\b\W{{0,4}}(?:of |is )?(\d+(?:\.\d+)?(?:e-?\d+)?)", re.IGNORECASE)
 
@@ -17,3 +19,12 @@ def suggestions(tree: ast.Module) -> tuple[tuple[str, float], ...]:
     return tuple(
         sorted({(name.lower(), float(number)) for text in texts for name, number in _SUGGESTION.findall(text)})
     )
+
+
+def suggested(source: str) -> dict[str, float]:
+    """`lr` and `momentum` where the docstrings state just one, and a Net can be trained with it."""
+    tree = parse(source)
+    stated = suggestions(tree) if tree is not None else ()
+    rates = {value for name, value in stated if name in ("lr", "learning rate") and 0 < value <= 1}
+    momenta = {value for name, value in stated if name == "momentum" and value < 1}
+    return {name: values.pop() for name, values in (("lr", rates), ("momentum", momenta)) if len(values) == 1}
