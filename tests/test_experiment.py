@@ -303,7 +303,7 @@ def finished_run(records: Records, settings: Settings) -> int:
 def test_a_killed_experiment_goes_on_and_makes_nothing_twice(run: Run, lemur_python: Path, tmp_path: Path) -> None:
     file, out, root = tmp_path / "small.toml", tmp_path / "out", tmp_path / "root"
     file.write_text(
-        '[shapes]\ntrain = 32\nval = 8\n[search]\nllm = "random"\nfeedback = "none"\nn = 1\nepochs = 1\n'
+        '[shapes]\ntrain = 32\nval = 8\n[search]\nllm = "random"\nfeedback = "none"\nn = 2\nepochs = 1\n'
         "[vary]\nsnippets = [1, 2]\n",
         encoding="utf-8",
     )
@@ -327,12 +327,12 @@ def test_a_killed_experiment_goes_on_and_makes_nothing_twice(run: Run, lemur_pyt
     with Records.open(root) as records:
         assert [(one.id, one.state.value) for one in records.runs()] == [(1, "finished"), (2, "finished")]
         entries = records.entries(2)
-    assert [(entry.index, entry.trails) for entry in entries] == [(-2, 1), (-1, 1), (0, 1)]
+    assert [(entry.index, entry.trails) for entry in entries] == [(-2, 1), (-1, 1), (0, 1), (1, 1)]
     assert all(entry.candidate.outcome and entry.candidate.outcome.success for entry in entries)
     assert "search 1 of 2, run 2: snippets=1" in done.stderr and "search 2" not in done.stderr
     told = json.loads(done.stdout)
     first, other = told["summary"]["rows"]
-    assert (first["snippets"], first["searches"], first["asked"], first["trained"]) == (1, 1, 1, 1)
+    assert (first["snippets"], first["searches"], first["asked"], first["trained"]) == (1, 1, 2, 2)
     assert first["best"] is not None and first["seconds"] > 0 and other["best"] == 0.4
     assert set(told["runs"]) == {"1", "2"}
     assert {path.name for path in out.iterdir()} == {

@@ -76,7 +76,7 @@ cluster.shutdown()
 
 def call(*command: object) -> None:
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "RAY_DEDUP_LOGS": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

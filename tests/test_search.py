@@ -9,6 +9,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,11 +20,14 @@ from lemur_caption.architecture import json_schema, random_design
 from lemur_caption.candidate import Candidate, Epoch, Outcome
 from lemur_caption.dataset.shapes import render_shapes
 from lemur_caption.generator.replay import Replay
+from lemur_caption.lemur.runner import TrialResult
 from lemur_caption.search import baselines
+from lemur_caption.search.executors import Task
 from lemur_caption.search.feedback import Plan, get_policy
 from lemur_caption.search.loop import Search
 from lemur_caption.search.records import Records
 from lemur_caption.search.settings import Settings
+from lemur_caption.search.training import Training
 from lemur_caption.strategies import Request
 
 ANSWERS = 5
@@ -60,7 +64,7 @@ def command(lemur_python: Path, data: Path, answers: Path, tmp_path: Path) -> li
 
 def run(command: list[str], *more: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    return subprocess.run([*command, *more], capture_output=True, text=True, env=environment)
+    return subprocess.run([*command, *more], capture_output=True, text=True, env=environment, timeout=600)
 
 
 def rows(root: Path) -> list[tuple[str, int]]:
@@ -225,6 +229,95 @@ def test_the_first_candidates_know_the_baseline_that_they_start_from(tmp_path, a
     assert known == [[-1], [-1], [-1]]
 
 
+@pytest.mark.parametrize(("feedback", "most"), [("none", 4), ("effects", 2)])
+def test_only_who_learns_waits_for_what_it_learns_from(tmp_path, answers, feedback, most):
+    """With a lag of 2 and two workers, and nothing trained yet: four are under way where nothing is to be learned."""
+    with Records.open(tmp_path) as records:
+        parts = SimpleNamespace(
+            records=records,
+            generator=Replay(answers),
+            policy=get_policy(feedback),
+            executor=SimpleNamespace(workers=2),
+        )
+        search = Search(records.start_run({}), Settings(lag=2), parts, lambda event: None)
+        assert [search._may_ask(index) for index in range(6)] == [index < most for index in range(6)]
+        search._ended[0] = Candidate("first", "", "")
+        assert search._may_ask(most) and not search._may_ask(most + 1)
+
+
+def test_a_resumed_search_knows_the_twins_that_an_unbroken_one_does(tmp_path, answers):
+    sound, refused, same = "class Net:\n    a = 1\n", "class Net:\n    a = 2\n", "class Net:\n    b = c = 1\n"
+    with Records.open(tmp_path) as records:
+        number = records.start_run({})
+        trained = Candidate("sound", "", sound, fingerprint="what it computes")
+        trained.finish(Outcome.TRAINED, "", [Epoch(1, 0.5, 1.0, 1.0, 1.0)])
+        records.save(number, 0, trained, "ended")
+        broken = Candidate("refused", "", refused, findings=[{"rule": "LC103"}])
+        broken.end(Outcome.CONTRACT)
+        records.save(number, 1, broken, "ended")
+        parts = SimpleNamespace(
+            records=records,
+            generator=Replay(answers),
+            store=SimpleNamespace(captioning_nets=list),
+            strategy=lambda *_, **__: iter(()),
+            pool=[],
+            check=None,
+        )
+        search = Search(number, Settings(), parts, lambda event: None)
+        search._ended[-1] = Candidate("CaptionLSTM", "", "")
+        search._produce()
+    assert search._finder.find(refused) is None
+    assert str(search._finder.find(same, "what it computes")) == "computes what sound computes, operation for operation"
+
+
+def test_the_last_epoch_is_kept_with_what_the_trial_tells_at_its_end(tmp_path, answers):
+    """A run that is killed between the two would know less of the Net than one that is not."""
+    stored: list[int] = []
+    store = SimpleNamespace(has_epoch=lambda *_: False, save_epoch=lambda *epoch: stored.append(epoch[4]))
+    with Records.open(tmp_path) as records:
+        parts = SimpleNamespace(records=records, generator=Replay(answers), store=store)
+        search = Search(records.start_run({}), Settings(epochs=2), parts, lambda event: None)
+        training = Training(search, 0, Candidate("Net", "", "class Net: ..."))
+        epochs = [Epoch(number, 0.5, 1.0, 1.0, 1.0) for number in (1, 2)]
+        for epoch in epochs:
+            assert not training.epoch(epoch)
+        assert stored == [1] and len(records.candidate("1/0").candidate.epochs) == 1
+        done: Future[TrialResult] = Future()
+        done.set_result(TrialResult(Outcome.TRAINED, "", epochs, parameters=7))
+        training.finish(done, Future())
+        ended = records.candidate("1/0")
+    assert stored == [1, 2] and ended.state.value == "ended"
+    assert (ended.candidate.parameters, len(ended.candidate.epochs)) == (7, 2)
+
+
+@pytest.mark.parametrize(
+    ("docstring", "chosen"),
+    [
+        ("Learning rate 0.002, momentum 0.8.", (0.002, 0.8)),
+        ("lr 0.002 at first, later lr 0.001", (1e-3, 0.9)),
+        ("lr 30, momentum 1.5", (1e-3, 0.9)),
+        ("A Net.", (1e-3, 0.9)),
+    ],
+)
+def test_a_net_is_trained_as_its_code_suggests(tmp_path, answers, docstring, chosen):
+    submitted: list[Task] = []
+
+    def submit(task, on_epoch):
+        submitted.append(task)
+        return Future()
+
+    with Records.open(tmp_path) as records:
+        parts = SimpleNamespace(
+            records=records, generator=Replay(answers), executor=SimpleNamespace(submit=submit), data=str(tmp_path)
+        )
+        search = Search(records.start_run({}), Settings(), parts, lambda event: None)
+        for index in (0, -1):
+            search._submit(index, Candidate("Net", "", f'class Net:\n    """{docstring}"""\n'))
+    generated, baseline = (task.job for task in submitted)
+    assert (generated.lr, generated.momentum) == chosen
+    assert (baseline.lr, baseline.momentum) == (1e-3, 0.9), "baselines keep the budget that all share"
+
+
 @pytest.mark.parametrize("feedback", ["effects", "archive"])
 def test_a_later_request_starts_from_what_trained_well(tmp_path, answers, feedback):
     rng = random.Random(3)
@@ -262,5 +355,7 @@ def test_tuning_counts_the_best_of_a_nets_trials(command, tmp_path):
         scores = [accuracy for name, accuracy in rows if name == candidate.name]
         assert len(scores) == 2, f"one trial and one of Optuna's, {candidate.name}: {scores} {candidate.detail}"
         assert candidate.epochs[-1].accuracy == max(scores) and candidate.seconds["tuning"] > 0
+    elsewhere = run([*command, "--tune", "1", "--data", str(tmp_path)])
+    assert_one_line(elsewhere, 2, "run 1 has tuned on", "--root")
     refused = run([*command, "--tune", "1", "--executor", "ray"])
     assert refused.returncode == 2 and "this machine alone" in refused.stderr

@@ -58,7 +58,7 @@ print(json.dumps([said, whole, left, store.has_epoch("Large", "shapes", "bleu-4"
 
 def call(*command: object) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment)
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment, timeout=600)
 
 
 def whole(path: Path) -> bool:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ..candidate import short_name
 from . import options
-from .console import out, print_json, stdout_for_results
+from .console import err, out, print_json, stdout_for_results
 from .interrupt import EXIT_INTERRUPTED, Interrupt
 from .search_view import shown
 
@@ -136,6 +136,10 @@ def search(
         shown(opened.settings, opened.ended) as event,
     ):
         running = opened.search(event)
+        if running.idle_workers:
+            err.print(
+                f"{running.idle_workers} workers have nothing to do: no more than --lag {running.lag} Nets train at a time"
+            )
         Interrupt("go on later with --resume").watch(running)
         state = running.run()
     result = opened.summary(running)

@@ -48,9 +48,14 @@ class Search:
         self.pruning = Pruning(settings.pruner)
         self._batch = batch_size(parts.generator)
         # Of two batches one is trained while the other is written.
-        self._lag = max(settings.lag, 2 * self._batch if self._batch > 1 else 1)
+        self.lag = max(settings.lag, 2 * self._batch if self._batch > 1 else 1)
         self._designs: dict[int, dict[str, Any]] = {}
         self._deadline = time.monotonic() + (settings.budget_seconds or float("inf"))
+
+    @property
+    def idle_workers(self) -> int:
+        """How many of the executor's workers never have anything to do, since candidates wait for earlier ones."""
+        return max(0, self.parts.executor.workers - self.lag) if self.parts.policy.learns else 0
 
     @property
     def ended(self) -> dict[int, Candidate]:
@@ -171,15 +176,15 @@ class Search:
                 if self._over():
                     return
                 # The baselines have ended before anything is asked for.
-                known = {i: c for i, c in self._ended.items() if i < 0 or i <= index - self._lag}
+                known = {i: c for i, c in self._ended.items() if i < 0 or i <= index - self.lag}
             yield index, self._learned(index, plain, known)
 
     def _may_ask(self, index: int) -> bool:
         if self.parts.policy.learns:
-            return all(earlier in self._ended for earlier in range(index - self._lag + 1))
+            return all(earlier in self._ended for earlier in range(index - self.lag + 1))
         # With nothing to learn from, a few ahead of the workers are enough.
         under_way = index - sum(earlier >= 0 for earlier in self._ended)
-        return under_way < self.parts.executor.workers + self._lag
+        return under_way < self.parts.executor.workers + self.lag
 
     def _over(self) -> bool:
         return self._stopping.is_set() or self._failure is not None or time.monotonic() >= self._deadline

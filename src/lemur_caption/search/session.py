@@ -109,8 +109,8 @@ def opened(
 
     The run is this process's alone as long as the context lasts, and is `failed` where it is left by an exception other than an
     interrupt.
-    Raises UsageError for a run that does not exist or is finished, and StoreError where another process has it, or may
-    have it on another host; `take_over` takes the run all the same.
+    Raises UsageError for a run that does not exist or is finished and for tuning on other data than an earlier run, and
+    StoreError where another process has the run, or may have it on another host; `take_over` takes it all the same.
     """
     started = time.monotonic()
     with Records.open(store.lemur.root) as records, contextlib.ExitStack() as stack:
@@ -118,6 +118,7 @@ def opened(
         if run is not None:
             settings = Settings.from_dict(dict(records.run(run).settings))
         check(store, settings, executor)
+        _refuse_other_data(records, settings)
         from ..lemur import runner
 
         folder = runner.prepare_data(store, settings.dataset, Path(settings.data) if settings.data else None)
@@ -136,6 +137,17 @@ def opened(
         except BaseException as error:
             records.finish_run(run, RunState.STOPPED if isinstance(error, KeyboardInterrupt) else RunState.FAILED)
             raise
+
+
+def _refuse_other_data(records: Records, settings: Settings) -> None:
+    """LEMUR's store does not say on whose folder a trial was made, and Optuna's trials are taken from there."""
+    for run in records.runs() if settings.tune else ():
+        theirs = run.settings.get
+        if theirs("tune") and theirs("dataset") == settings.dataset and theirs("data") != settings.data:
+            raise UsageError(
+                f"run {run.id} has tuned on {theirs('data') or 'the data of LEMUR'}, and its trials would pass for those of "
+                "other data; give another --root"
+            )
 
 
 def _resumable(records: Records, resume: str) -> int:
