@@ -329,7 +329,7 @@ def test_the_claim_of_a_dead_process_is_taken_over_and_one_of_another_host_with_
         assert records.holder(run).owner == "heir"
     with sqlite3.connect(records.path) as connection:
         connection.execute("UPDATE claim SET released = NULL, host = 'elsewhere' WHERE owner = 'killed'")
-    with pytest.raises(StoreError, match="elsewhere.*--take-over"), records.claim(run):
+    with pytest.raises(StoreError, match=r"elsewhere.*--take-over"), records.claim(run):
         pass
     with records.claim(run, "forced", force=True):
         assert records.holder(run).owner == "forced"
