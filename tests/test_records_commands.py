@@ -287,6 +287,11 @@ print(data(task="img-captioning")[columns].to_json(orient="records"))
         assert "def transform" in row["transform_code"] and "create_metric" in row["metric_code"]
     with sqlite3.connect(fresh / "db" / "ab.nn.db") as connection:
         assert connection.execute("SELECT train_loss, test_loss FROM train_stat").fetchall() == [(3.25, 2.5)] * 2
+        # LEMUR may hold a training that was killed, whose times are others than those of the one on record.
+        connection.execute("UPDATE stat SET duration = duration + 1")
+    third = run("restore", 1, "--root", fresh, "--from", root, "--offline", "--json")
+    assert third.returncode == 0, third.stderr
+    assert (json.loads(third.stdout)["epochs"], json.loads(third.stdout)["present"]) == (0, 2)
 
 
 def test_errors_are_one_line(run: Run, tmp_path: Path, root: Path) -> None:

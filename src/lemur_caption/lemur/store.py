@@ -53,11 +53,12 @@ class Store:
         self._list_transform(prm["transform"])
 
     def has_epoch(self, name: str, dataset: str, metric: str, epoch: int, prm: dict[str, Any]) -> bool:
-        """Whether LEMUR has this epoch of this Net by the same learning rate, momentum, batch size and transform.
+        """Whether LEMUR has this epoch of this Net by the same transform and, where `prm` has them, learning rate,
+        momentum and batch size.
 
         LEMUR's `uid` does not say so: from the second epoch on it is a digest of measured values as well.
         """
-        chosen = ("lr", "momentum", "batch")
+        chosen = [key for key in ("lr", "momentum", "batch") if key in prm]
         same = "".join(
             f" AND EXISTS (SELECT 1 FROM prm WHERE uid = stat.prm AND name = '{key}' AND value = ?)" for key in chosen
         )
