@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -123,8 +124,14 @@ def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
         ray_cluster.RayExecutor()
 
 
-def test_a_trial_whose_workers_die_again_and_again_has_failed():
+def test_a_trial_whose_workers_die_again_and_again_has_failed(monkeypatch):
     board = ray_cluster._Board()
-    for attempt in range(1, ray_cluster.MOST_ATTEMPTS + 2):
-        assert asyncio.run(board.begin(7)) == attempt
-    assert asyncio.run(board.begin(8)) == 1
+    remote = SimpleNamespace(begin=SimpleNamespace(remote=lambda number: asyncio.run(board.begin(number))))
+    monkeypatch.setattr("ray.get", lambda value: value)
+    monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(get_task_id=lambda: "task"))
+    for _ in range(ray_cluster.MOST_ATTEMPTS):
+        # Whatever it meets here: it has begun.
+        with pytest.raises(TypeError, match="TrialJob"):
+            ray_cluster._run(7, {}, "Net", "", None, 1, remote)
+    failed = ray_cluster._run(7, {}, "Net", "", None, 1, remote)
+    assert failed.outcome.value == "runtime_error" and "died 5 times" in failed.detail

@@ -243,15 +243,21 @@ def test_only_who_learns_waits_for_what_it_learns_from(tmp_path, answers, feedba
         assert [search._may_ask(index) for index in range(6)] == [index < most for index in range(6)]
         search._ended[0] = Candidate("first", "", "")
         assert search._may_ask(most) and not search._may_ask(most + 1)
+        narrow = Search(records.start_run({}), Settings(lag=1), parts, lambda event: None)
+        assert narrow.idle_workers == (1 if feedback == "effects" else 0)
 
 
 def test_a_resumed_search_knows_the_twins_that_an_unbroken_one_does(tmp_path, answers):
+    warned = "class Net:\n    a = 3\n"
     sound, refused, same = "class Net:\n    a = 1\n", "class Net:\n    a = 2\n", "class Net:\n    b = c = 1\n"
     with Records.open(tmp_path) as records:
         number = records.start_run({})
         trained = Candidate("sound", "", sound, fingerprint="what it computes")
         trained.finish(Outcome.TRAINED, "", [Epoch(1, 0.5, 1.0, 1.0, 1.0)])
         records.save(number, 0, trained, "ended")
+        spoilt = Candidate("warned", "", warned, findings=[{"rule": "LC407", "severity": "warning"}])
+        spoilt.finish(Outcome.DIVERGED, "", [])
+        records.save(number, 2, spoilt, "ended")
         broken = Candidate("refused", "", refused, findings=[{"rule": "LC103"}])
         broken.end(Outcome.CONTRACT)
         records.save(number, 1, broken, "ended")
@@ -267,6 +273,7 @@ def test_a_resumed_search_knows_the_twins_that_an_unbroken_one_does(tmp_path, an
         search._ended[-1] = Candidate("CaptionLSTM", "", "")
         search._produce()
     assert search._finder.find(refused) is None
+    assert search._finder.find(warned) is not None, "it was trained, though the contract had a word to say"
     assert str(search._finder.find(same, "what it computes")) == "computes what sound computes, operation for operation"
 
 

@@ -41,3 +41,8 @@ class StoreError(LemurCaptionError):
 
 class TrialError(LemurCaptionError):
     """A training trial ended without a result for a reason that lies outside the Net."""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or the name of its class where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lemur_caption.errors import GeneratorError
+from lemur_caption.errors import GeneratorError, first_line
 from lemur_caption.generator import cache
 from lemur_caption.generator.base import Prompt, Response, Sampling
 from lemur_caption.quiet import quiet
@@ -88,7 +88,7 @@ class SmolLM2:
                 convert(self._gguf, draft)
         except (ImportError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise GeneratorError(
-                f"'{self._gguf}' cannot be converted into the model cache '{draft.parent}': {_first_line(error)}"
+                f"'{self._gguf}' cannot be converted into the model cache '{draft.parent}': {first_line(error)}"
             ) from error
 
     @cached_property
@@ -111,7 +111,7 @@ class SmolLM2:
                 return LlamaForCausalLM.from_pretrained(self._folder, dtype=torch.float32, local_files_only=True).eval()
         except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             raise GeneratorError(
-                f"the cached model cannot be loaded ({_first_line(error)}); delete '{self._folder}'"
+                f"the cached model cannot be loaded ({first_line(error)}); delete '{self._folder}'"
             ) from error
 
     @cached_property
@@ -146,7 +146,7 @@ class SmolLM2:
         try:
             constraint = self._grammars.constraint(schema) if schema is not None else None
         except RuntimeError as error:
-            raise GeneratorError(f"the JSON schema cannot be compiled: {_first_line(error)}") from error
+            raise GeneratorError(f"the JSON schema cannot be compiled: {first_line(error)}") from error
         completion = complete(self._model, ids, sampling, self._tokenizer.eos_token_id, constraint)
         return Response(
             text=self._tokenizer.decode(completion.ids),
@@ -155,7 +155,3 @@ class SmolLM2:
             seconds=time.perf_counter() - start,
             truncated=completion.truncated,
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...candidate import Epoch
-from ...errors import UsageError
+from ...errors import UsageError, first_line
 from .base import OnEpoch, Task
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class RayExecutor:
                 ray.init(address=address, log_to_driver=False, include_dashboard=False)
             except (OSError, RuntimeError, ValueError) as error:
                 raise UsageError(
-                    f"no Ray cluster can be used at {address or 'this machine'} ({_first_line(error)}); "
+                    f"no Ray cluster can be used at {address or 'this machine'} ({first_line(error)}); "
                     "start one with `ray start`, or correct RAY_ADDRESS"
                 ) from error
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's own gap
@@ -152,10 +152,6 @@ def _knock(address: str | None) -> None:
     """Raise OSError where nobody listens at HOST:PORT: Ray itself goes on trying."""
     if match := re.fullmatch(r"([^:/]+):(\d+)", address or ""):
         socket.create_connection((match[1], int(match[2])), timeout=CONNECT_SECONDS).close()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _once(on_epoch: OnEpoch, done: Future[TrialResult]) -> OnEpoch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from .plan import Finished
+from .plan import Finished, contract_errors
 
 RECENT = 12
 MOST_LINES = 5
@@ -18,12 +18,11 @@ def avoid_lines(finished: Sequence[Finished]) -> tuple[str, ...]:
     hints: dict[str, str] = {}
     latest: dict[str, int] = {}
     for index, candidate in finished[-RECENT:]:
-        for finding in candidate.findings:
-            if finding.get("severity", "error") == "error":
-                rule = finding["rule"]
-                counts[rule] += 1
-                latest[rule] = index
-                hints[rule] = " ".join(str(finding.get("hint") or finding.get("message", rule)).split())
+        for finding in contract_errors(candidate):
+            rule = finding["rule"]
+            counts[rule] += 1
+            latest[rule] = index
+            hints[rule] = " ".join(str(finding.get("hint") or finding.get("message", rule)).split())
     order = sorted(counts, key=lambda rule: (-counts[rule], -latest[rule], rule))
     return tuple(_shortened(hints[rule]) for rule in order[:MOST_LINES])
 

@@ -65,4 +65,9 @@ def score(candidate: Candidate) -> float | None:
 def failed_in_training(candidate: Candidate) -> bool:
     """Whether a sound Net came to nothing in training, which says something about its design."""
     spoilt = (Outcome.DIVERGED, Outcome.TIMEOUT, Outcome.OUT_OF_MEMORY, Outcome.RUNTIME_ERROR)
-    return candidate.outcome in spoilt and not candidate.findings
+    return candidate.outcome in spoilt and not contract_errors(candidate)
+
+
+def contract_errors(candidate: Candidate) -> list[dict[str, Any]]:
+    """The findings that speak against a Net, warnings left out."""
+    return [finding for finding in candidate.findings if finding.get("severity", "error") == "error"]
